@@ -1,0 +1,26 @@
+namespace FastPathSync.SharedMemory;
+
+/// <summary>The names under which the segment store keeps the segments of an instance.</summary>
+public static class SegmentNames
+{
+    // Written by fpmd.
+    public const string Vrf = "vrf", Interface = "interface", Address = "address", Route = "route", Nexthop = "nexthop",
+        Neighbour = "neighbour", Adjacency = "adjacency", Fib4 = "fib4", UseStamps = "use-stamps";
+
+    // Written by fastpath.
+    public const string FastPathState = "fastpath";
+
+    // Written by fpsd.
+    public const string TimeSeries = "time-series";
+
+    /// <summary>Written by worker <paramref name="id"/> of fastpath.</summary>
+    public static string Worker(int id) => $"worker-{id}";
+}
+
+/// <summary>Table sizes. They cost address space at once and memory only as they fill.</summary>
+public static class Capacities
+{
+    public const int Ports = 64, Workers = 16, Interfaces = 4096, Addresses = 16384, Routes = 2 << 20, Nexthops = 1 << 20,
+        GroupMembers = 1 << 20, Neighbours = 1 << 17, NeighbourBuckets = 1 << 19, Adjacencies = 1 << 18, Fib4Groups = 1 << 16,
+        Demotions = 512;
+}

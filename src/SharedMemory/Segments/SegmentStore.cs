@@ -1,0 +1,83 @@
+using System.Buffers.Binary;
+using System.Text;
+using FastPathSync.Linux;
+
+namespace FastPathSync.SharedMemory;
+
+/// <summary>
+/// The client of the supervisor's segment store: a UNIX seqpacket socket on which a segment's descriptor is put under a
+/// name and got back by it, so that whoever dies finds the segments again.
+/// </summary>
+/// <remarks>
+/// One request per packet: {operation u8, name utf-8}; the descriptor of a PUT goes beside it. One reply per request:
+/// {errno i32 big-endian}, with the descriptor beside it for GET. PUT replaces. GET of what is not there: ENOENT.
+/// KEEP is a PUT that is refused with EEXIST when the name is taken: it re-supplies a store that was restarted.
+/// </remarks>
+public sealed class SegmentStore(string socketPath)
+{
+    public const byte Put = 1, Get = 2, Keep = 3;
+
+    public void PutSegment(Segment segment) => Request(Put, segment.Name, segment.File, out _);
+
+    /// <summary>Gives the segment to a store that may have lost it. Does nothing when the store has it.</summary>
+    public void KeepSegment(Segment segment)
+    {
+        if (TryRequest(Keep, segment.Name, segment.File, out _) is int errno and not 0 and not Errno.EEXIST)
+        {
+            throw new LinuxException(errno, "keep segment", segment.Name);
+        }
+    }
+
+    public Segment? TryGetSegment(string name, SegmentKind kind, bool writable)
+    {
+        int errno = TryRequest(Get, name, null, out FileDescriptor? file);
+        return errno switch
+        {
+            0 when file is not null => Segment.Attach(name, file, kind, writable),
+            Errno.ENOENT => null,
+            _ => throw new LinuxException(errno == 0 ? Errno.EPROTO : errno, "get segment", name),
+        };
+    }
+
+    /// <summary>Waits until its writer has put the segment.</summary>
+    /// <exception cref="TimeoutException">The writer never put it.</exception>
+    public Segment GetSegment(string name, SegmentKind kind, bool writable, TimeSpan timeout)
+    {
+        ulong deadline = MonotonicClock.Nanoseconds + (ulong)timeout.TotalNanoseconds;
+        while (true)
+        {
+            if (TryGetSegment(name, kind, writable) is Segment s)
+            {
+                return s;
+            }
+
+            if (MonotonicClock.Nanoseconds > deadline)
+            {
+                throw new TimeoutException($"shared memory segment '{name}' was not published within {timeout.TotalSeconds:0} s");
+            }
+
+            Thread.Sleep(5);
+        }
+    }
+
+    private void Request(byte operation, string name, FileDescriptor? file, out FileDescriptor? received)
+    {
+        int errno = TryRequest(operation, name, file, out received);
+        if (errno != 0)
+        {
+            throw new LinuxException(errno, "segment store", name);
+        }
+    }
+
+    private int TryRequest(byte operation, string name, FileDescriptor? file, out FileDescriptor? received)
+    {
+        using FileDescriptor socket = UnixSocket.Connect(socketPath);
+        byte[] packet = new byte[1 + Encoding.UTF8.GetByteCount(name)];
+        packet[0] = operation;
+        Encoding.UTF8.GetBytes(name, packet.AsSpan(1));
+        UnixSocket.Send(socket, packet, file);
+        byte[] reply = new byte[4];
+        int n = UnixSocket.Receive(socket, reply, out received);
+        return n == 4 ? BinaryPrimitives.ReadInt32BigEndian(reply) : Errno.EPROTO;
+    }
+}

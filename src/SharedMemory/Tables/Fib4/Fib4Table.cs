@@ -1,0 +1,53 @@
+using System.Runtime.CompilerServices;
+
+namespace FastPathSync.SharedMemory.Tables;
+
+/// <summary>
+/// Longest prefix match for IPv4: DIR-24-8 (Gupta, Lin, McKeown 1998). 2^24 entries of 4 bytes, and groups of 256 for the
+/// /24s that hold longer prefixes. An entry is one aligned word: bit 31 set: bits 0-23 number a group; else bits 0-23 are
+/// a nexthop index and bits 24-29 the length of the prefix that put it there. 0 is nexthop 0, the default.
+/// </summary>
+/// <remarks>
+/// Writer: fpmd. Readers: workers, fpctl. Publication: each entry is one store; a new group is filled before the entry
+/// that names it is stored; a group given up is reused after a grace period. Memory: 64 MB of address space, of which
+/// only touched pages count, and 1 KB per group.
+/// </remarks>
+public readonly unsafe struct Fib4Reader(uint* table24, uint* groups)
+{
+    public const uint GroupFlag = 0x8000_0000, IndexMask = 0x00ff_ffff;
+    public const int DepthShift = 24;
+
+    public uint* Table24 => table24;
+
+    public uint* Groups => groups;
+
+    /// <summary>The nexthop index for an address (host byte order).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public uint Lookup(uint address)
+    {
+        uint e = table24[address >> 8];
+        if ((e & GroupFlag) != 0)
+        {
+            e = groups[((e & IndexMask) << 8) | (address & 0xff)];
+        }
+
+        return e & IndexMask;
+    }
+}
+
+/// <summary>The FIB segment: the 2^24 entries, then the groups, then one in-use word per group.</summary>
+public static unsafe class Fib4Segment
+{
+    private const nuint Table24Bytes = 4 << 24;
+
+    public static nuint BodyLength => Table24Bytes + ((nuint)Capacities.Fib4Groups * 1024) + ((nuint)Capacities.Fib4Groups * 4);
+
+    public static uint* Table24(Segment s) => (uint*)s.Body;
+
+    public static uint* Groups(Segment s) => (uint*)(s.Body + Table24Bytes);
+
+    /// <summary>How many prefixes longer than 24 a group holds; 0: free.</summary>
+    public static uint* GroupUse(Segment s) => (uint*)(s.Body + Table24Bytes + ((nuint)Capacities.Fib4Groups * 1024));
+
+    public static Fib4Reader Reader(Segment s) => new(Table24(s), Groups(s));
+}

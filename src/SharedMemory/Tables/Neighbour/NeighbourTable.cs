@@ -1,0 +1,91 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace FastPathSync.SharedMemory.Tables;
+
+/// <summary>
+/// Neighbours as Linux holds them. Key: ifindex, address. Writer: fpmd. Readers: hitflagsd, fpctl. The slot number is
+/// also the index of the neighbour's use stamp.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct NeighbourRecord
+{
+    public uint IfIndex;
+    public uint Address;      // host byte order
+    public ushort State;      // NUD_*
+    public byte Flags;        // NTF_*
+    public byte AddressLength;
+    public fixed byte LinkAddress[6];
+    public ushort Reserved;
+    public int Adjacency;     // -1: not usable by workers (unresolved, or its interface is no port that is up)
+    public uint Reserved1;
+    public ulong Generation;
+}
+
+/// <summary>One bucket: who, and which adjacency (+1; 0 means none: punt).</summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct NeighbourBucket
+{
+    public ulong Key;
+    public ulong Value;
+}
+
+/// <summary>
+/// The hash by which workers find the neighbour of an on-link destination: open addressing, linear probing. A key, once
+/// written, stays until no worker can be reading it (a grace period); the value is what changes, by a single store.
+/// Writer: fpmd. Readers: workers.
+/// </summary>
+public readonly unsafe struct NeighbourHash(NeighbourBucket* buckets)
+{
+    public const ulong Mask = Capacities.NeighbourBuckets - 1;
+
+    public static ulong Key(uint ifindex, uint address) => ((ulong)ifindex << 32) | address;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Home(ulong key) => ((key ^ (key >> 29)) * 0x9e3779b97f4a7c15ul) >> (64 - 19);
+
+    /// <summary>The adjacency index, or -1.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Find(uint ifindex, uint address)
+    {
+        ulong key = Key(ifindex, address);
+        for (ulong i = Home(key); ; i++)
+        {
+            NeighbourBucket* b = buckets + (i & Mask);
+            ulong k = Volatile.Read(ref b->Key);
+            if (k == key)
+            {
+                return (int)Volatile.Read(ref b->Value) - 1;
+            }
+
+            if (k == 0)
+            {
+                return -1;
+            }
+        }
+    }
+
+    public NeighbourBucket* Bucket(ulong i) => buckets + (i & Mask);
+}
+
+/// <summary>The neighbour segment: hash buckets, then records.</summary>
+public static unsafe class NeighbourSegment
+{
+    public static nuint BodyLength =>
+        ((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket)) + RecordTable.BytesFor<NeighbourRecord>(Capacities.Neighbours);
+
+    public static NeighbourHash Hash(Segment s) => new((NeighbourBucket*)s.Body);
+
+    public static byte* Records(Segment s) => s.Body + ((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket));
+}
+
+/// <summary>
+/// The last second (CLOCK_MONOTONIC) in which a worker used a neighbour, by neighbour slot; 0: never. Made by fpmd,
+/// written by workers (only when the second differs), read by hitflagsd. Nobody clears it.
+/// </summary>
+public static unsafe class UseStampSegment
+{
+    public static nuint BodyLength => (nuint)Capacities.Neighbours * 4;
+
+    public static uint* Stamps(Segment s) => (uint*)s.Body;
+}

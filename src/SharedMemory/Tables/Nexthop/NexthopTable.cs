@@ -1,0 +1,104 @@
+using System.Runtime.InteropServices;
+
+namespace FastPathSync.SharedMemory.Tables;
+
+/// <summary>What a worker does with a packet whose lookup ended at a nexthop.</summary>
+public enum NexthopAction : byte
+{
+    /// <summary>Hand the packet to Linux; the word carries the reason. The zero word is "punt: no route".</summary>
+    Punt = 0,
+
+    /// <summary>Rewrite by the adjacency at Index and send.</summary>
+    Forward = 1,
+
+    /// <summary>The destination is on-link on the interface with ifindex Index: look its neighbour up.</summary>
+    OnLink = 2,
+
+    /// <summary>Choose one of Mtu-many members starting at member Index by flow hash.</summary>
+    Group = 3,
+}
+
+/// <summary>
+/// A nexthop as workers read it: one aligned 64-bit word, so that a change is one store and every route that leads here
+/// follows at once. Bits 0-31 index, 32-47 MTU (or member count), 48-55 punt reason, 56-63 action.
+/// </summary>
+public readonly record struct NexthopWord(ulong Value)
+{
+    public uint Index => (uint)Value;
+
+    public uint Mtu => (uint)(Value >> 32) & 0xffff;
+
+    public uint MemberCount => (uint)(Value >> 32) & 0xffff;
+
+    public PuntReason Reason => (PuntReason)(byte)(Value >> 48);
+
+    public NexthopAction Action => (NexthopAction)(byte)(Value >> 56);
+
+    public static NexthopWord Punt(PuntReason reason) => new((ulong)reason << 48);
+
+    public static NexthopWord Forward(int adjacency, uint mtu) => Make(NexthopAction.Forward, (uint)adjacency, mtu);
+
+    public static NexthopWord OnLink(uint ifindex, uint mtu) => Make(NexthopAction.OnLink, ifindex, mtu);
+
+    public static NexthopWord Group(int firstMember, int count) => Make(NexthopAction.Group, (uint)firstMember, (uint)count);
+
+    private static NexthopWord Make(NexthopAction action, uint index, uint mtu) =>
+        new(((ulong)action << 56) | ((ulong)Math.Min(mtu, 0xffff) << 32) | index);
+}
+
+public enum NexthopKind : byte
+{
+    None = 0,
+
+    /// <summary>Through a gateway, or on-link when Gateway is 0.</summary>
+    Single = 1,
+
+    /// <summary>Linux's answer to give: local, broadcast, blackhole, unreachable, unsupported ...</summary>
+    Punt = 2,
+
+    Group = 3,
+}
+
+/// <summary>
+/// The full nexthop beside each word, for fpctl and for fpmd's own restart. Index 0 is the FIB's default: what happens to
+/// addresses that no route but 0.0.0.0/0 covers. Writer: fpmd.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct NexthopRecord
+{
+    public uint ObjectId;      // NHA_ID, 0 for nexthops that live in their routes
+    public uint IfIndex;
+    public uint Gateway;       // host byte order, 0 none
+    public ushort Mtu;         // of the route, 0: the interface's
+    public NexthopKind Kind;
+    public PuntReason Reason;  // of Kind Punt
+    public int FirstMember;
+    public ushort MemberCount;
+    public ushort Flags;       // RTNH_F_*
+    public ulong Generation;
+}
+
+/// <summary>A group's member. A flow whose hash is at most UpperBound (and above the previous member's) goes this way.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct GroupMember
+{
+    public uint UpperBound;
+    public int Nexthop;
+    public uint Weight;
+    public uint Reserved;
+}
+
+/// <summary>The nexthop segment: words, then members, then records.</summary>
+public static unsafe class NexthopSegment
+{
+    public static nuint BodyLength =>
+        ((nuint)Capacities.Nexthops * 8) + ((nuint)Capacities.GroupMembers * (nuint)sizeof(GroupMember))
+        + RecordTable.BytesFor<NexthopRecord>(Capacities.Nexthops);
+
+    public static ulong* Words(Segment s) => (ulong*)s.Body;
+
+    public static GroupMember* Members(Segment s) => (GroupMember*)(s.Body + ((nuint)Capacities.Nexthops * 8));
+
+    public static byte* Records(Segment s) =>
+        s.Body + ((nuint)Capacities.Nexthops * 8) + ((nuint)Capacities.GroupMembers * (nuint)sizeof(GroupMember));
+}

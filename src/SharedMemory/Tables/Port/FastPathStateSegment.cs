@@ -1,0 +1,72 @@
+using System.Runtime.InteropServices;
+
+namespace FastPathSync.SharedMemory.Tables;
+
+public enum PortMode : byte
+{
+    None = 0,
+    Native = 1,
+    Generic = 2,
+    AfPacket = 3,
+}
+
+public enum PortStatus : byte
+{
+    None = 0,
+    Up = 1,
+
+    /// <summary>The interface is administratively down or has no carrier.</summary>
+    Down = 2,
+
+    /// <summary>The interface has vanished from the namespace.</summary>
+    Gone = 3,
+}
+
+/// <summary>A port as the fast path runs it. Written by the control thread of fastpath.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct PortState
+{
+    public Name16 Name;
+    public uint IfIndex;
+    public uint Queues;
+    public uint Mtu;
+    public uint MaxMtu;          // the largest MTU whose frames fit the UMEM
+    public PortMode Mode;
+    public byte ZeroCopy;
+    public PortStatus Status;
+    public byte Reserved0;
+    public uint Reserved1;
+    public ulong RxRingFull;     // XDP_STATISTICS, summed over queues and over restarts
+    public ulong NoFrame;        // rx_fill_ring_empty_descs
+    public fixed ulong Passed[16];  // by PassReason, summed over restarts
+}
+
+/// <summary>Written by the control thread of fastpath ten times a second. Readers: fpmd, fpsd, fpctl.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct FastPathState
+{
+    public int Pid;
+    public uint PortCount;
+    public uint WorkerCount;
+
+    /// <summary>1 while the XDP programs redirect to the workers, 0 while they pass everything to Linux.</summary>
+    public uint Forwarding;
+    public uint PuntThroughTap;  // 0: --punt egress, 1: --punt tap
+    public uint Reserved;
+    public ulong StartedAt;      // CLOCK_MONOTONIC nanoseconds
+
+    // Counters of bpf/fptun.bpf.c
+    public ulong FptunInjected;
+    public ulong FptunInvalid;
+}
+
+public static unsafe class FastPathStateSegment
+{
+    private const int StateBytes = 256;
+
+    public static nuint BodyLength => StateBytes + ((nuint)Capacities.Ports * (nuint)sizeof(PortState));
+
+    public static FastPathState* State(Segment s) => (FastPathState*)s.Body;
+
+    public static PortState* Port(Segment s, int port) => (PortState*)(s.Body + StateBytes) + port;
+}

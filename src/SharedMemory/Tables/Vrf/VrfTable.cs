@@ -1,0 +1,121 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace FastPathSync.SharedMemory.Tables;
+
+/// <summary>
+/// What holds for the whole VRF. Writer: fpmd. Readers: workers (PassAll, CheckSource, IngressPass: once per burst), the
+/// control thread of fastpath (Change tells it to look), fpctl.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct VrfState
+{
+    public const int LatencyBuckets = 256;
+
+    /// <summary>Bumped after every change that the fast path's control thread acts on (ports, addresses, demotions).</summary>
+    public uint Change;
+
+    /// <summary>Nonzero: everything of this VRF is Linux's (see the demotions for why).</summary>
+    public uint PassAll;
+
+    /// <summary>Nonzero: local routes were added by hand; sources are looked up in the FIB, as Linux then does.</summary>
+    public uint CheckSource;
+
+    /// <summary>1 once the first synchronization was completed.</summary>
+    public uint EverSynchronized;
+
+    /// <summary>1 while cmgrd is connected, has said that it is idle, and every update is in the tables.</summary>
+    public uint Synchronized;
+
+    public uint ManagerConnected;
+
+    public fixed uint IngressPass[Capacities.Ports];   // nonzero: what this port receives is Linux's
+    public fixed uint PortIfIndex[Capacities.Ports];   // 0: the port's interface is missing
+    public uint PortCount;
+    public uint Reserved;
+
+    public ulong Resyncs;
+    public ulong Overruns;
+    public ulong UnknownMessages;
+    public ulong TableFull;      // updates refused because a table was full
+
+    /// <summary>Netlink event read by cmgrd to visible to workers, microseconds: bucket b counts [LowerBound(b), LowerBound(b+1)).</summary>
+    public ulong LatencyMax;
+    public fixed ulong Latency[LatencyBuckets];
+
+    /// <summary>Eight buckets to the octave.</summary>
+    public static int BucketOf(ulong microseconds)
+    {
+        if (microseconds < 8)
+        {
+            return (int)microseconds;
+        }
+
+        int octave = 63 - System.Numerics.BitOperations.LeadingZeroCount(microseconds);
+        return Math.Min(LatencyBuckets - 1, ((octave - 2) * 8) + (int)((microseconds >> (octave - 3)) & 7));
+    }
+
+    public static ulong LowerBound(int bucket) =>
+        bucket < 8 ? (ulong)bucket : (8ul + ((ulong)bucket & 7)) << ((bucket >> 3) - 1);
+}
+
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct Text256
+{
+    private fixed byte _bytes[256];
+
+    public static Text256 From(string text)
+    {
+        Text256 t = default;
+        byte[] utf8 = Encoding.UTF8.GetBytes(text);
+        for (int i = 0; i < Math.Min(255, utf8.Length); i++)
+        {
+            t._bytes[i] = utf8[i];
+        }
+
+        return t;
+    }
+
+    public override readonly string ToString()
+    {
+        fixed (byte* p = _bytes)
+        {
+            ReadOnlySpan<byte> s = new(p, 256);
+            int end = s.IndexOf((byte)0);
+            return Encoding.UTF8.GetString(end < 0 ? s : s[..end]);
+        }
+    }
+}
+
+/// <summary>The values of fastpathsync.fpc.DemotionEffect.</summary>
+public enum DemotionEffect : uint
+{
+    None = 0,
+    Vrf = 1,
+    Ingress = 2,
+    Egress = 3,
+    Bypassed = 4,
+}
+
+/// <summary>Something that is not honoured by the fast path. Key: object. Writer: fpmd. Readers: fpctl.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct DemotionRecord
+{
+    public DemotionEffect Effect;
+    public uint IfIndex;
+    public ulong Generation;
+    public ulong Since;      // CLOCK_MONOTONIC nanoseconds
+    public Text256 Object;
+    public Text256 Reason;
+}
+
+public static unsafe class VrfSegment
+{
+    private const int StateBytes = 8192;
+
+    public static nuint BodyLength => StateBytes + RecordTable.BytesFor<DemotionRecord>(Capacities.Demotions);
+
+    public static VrfState* State(Segment s) => (VrfState*)s.Body;
+
+    public static byte* Demotions(Segment s) => s.Body + StateBytes;
+}
