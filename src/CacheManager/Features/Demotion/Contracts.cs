@@ -19,25 +19,27 @@ public interface IDemotionSink
     /// <param name="reason">One sentence: what it would do and why it is Linux's for now.</param>
     /// <param name="effect">What is passed to Linux because of it.</param>
     /// <param name="ifindex">For effects on one interface, else 0.</param>
-    void Raise(string @object, string reason, DemotionEffect effect, uint ifindex);
+    public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex);
 
     /// <summary>Ends it; ending what does not exist succeeds.</summary>
-    void End(string @object);
+    public void End(string @object);
 }
 
 /// <summary>
 /// Watches one source of kernel state. Start may take its first look on the caller's thread: what it raises before it
 /// returns is part of the first synchronization, so that nothing is ever forwarded past it.
 /// </summary>
-public interface IDetector : IDisposable
+public interface IDetector
 {
     /// <summary>For logs: "netfilter", "xfrm", "rule".</summary>
-    string Name { get; }
+    public string Name { get; }
 
     /// <param name="sink">For life, from any thread.</param>
     /// <param name="interfaces">The interfaces as last published; a snapshot, cheap to ask for.</param>
-    void Start(IDemotionSink sink, Func<IReadOnlyCollection<InterfaceInfo>> interfaces);
+    public void Start(IDemotionSink sink, Func<IReadOnlyCollection<InterfaceInfo>> interfaces);
 
     /// <summary>The set of interfaces, or something InterfaceInfo tells, has changed. Called on cmgrd's worker: return quickly.</summary>
-    void InterfacesChanged();
+    public void InterfacesChanged()
+    {
+    }
 }
