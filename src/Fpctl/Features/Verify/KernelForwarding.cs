@@ -9,12 +9,13 @@ internal sealed class KernelForwarding
 {
     private const int Hole = int.MaxValue;
 
-    public KernelForwarding(KernelState kernel, Func<uint, string> interfaceName)
+    /// <param name="passAll">The whole VRF is Linux's now: what fpmd leaves to Linux by that alone isn't judged.</param>
+    public KernelForwarding(KernelState kernel, Func<uint, string> interfaceName, bool passAll)
     {
         Decisions = new DecisionTable(kernel, interfaceName);
         int noRoute = Decisions.Number(Decision.NoRoute);
         IntervalMap merged = Build(kernel.Routes.Where(r => r.Key.Table is KernelNames.TableLocal or KernelNames.TableMain), Hole);
-        IntervalMap fallback = Build(kernel.Routes.Where(r => r.Key.Table == KernelNames.TableDefault), noRoute);
+        IntervalMap fallback = Build(kernel.Routes.Where(r => r.Key.Table == KernelNames.TableDefault), noRoute, longOnesUnjudged: passAll);
         Map = merged.FillFrom(fallback, Hole);
     }
 
@@ -22,7 +23,8 @@ internal sealed class KernelForwarding
 
     public IntervalMap Map { get; }
 
-    private IntervalMap Build(IEnumerable<KernelRoute> routes, int outside)
+    /// <param name="longOnesUnjudged">True for table default while its prefixes other than 0/0 demote the VRF.</param>
+    private IntervalMap Build(IEnumerable<KernelRoute> routes, int outside, bool longOnesUnjudged = false)
     {
         Dictionary<ulong, (RouteKey Key, int Decision)> best = [];
         HashSet<ulong> byTos = [], passedOver = [];
@@ -35,7 +37,7 @@ internal sealed class KernelForwarding
                 continue;
             }
 
-            int decision = Decisions.Of(in r);
+            int decision = longOnesUnjudged && r.Key.PrefixLength > 0 ? Decisions.Number(Decision.Unjudged) : Decisions.Of(in r);
             if (decision == DecisionTable.Dead)
             {
                 passedOver.Add(prefix);
