@@ -12,6 +12,9 @@ namespace FastPathSync.Fpctl.Features.Rpc;
 /// <summary>NETFPC calls into the fast path process.</summary>
 internal static class RpcCommand
 {
+    /// <summary>What .NET makes of ENOENT when it connects a UNIX socket.</summary>
+    private const int EADDRNOTAVAIL = 99;
+
     private const uint MinMtu = 68; // RFC 791: every internet module must forward 68 octets without fragmentation
 
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(2);
@@ -106,7 +109,7 @@ internal static class RpcCommand
         {
             return call();
         }
-        catch (LinuxException e) when (e.ErrorNumber is Errno.ENOENT or Errno.ECONNREFUSED)
+        catch (LinuxException e) when (e.ErrorNumber is Errno.ENOENT or Errno.ECONNREFUSED or EADDRNOTAVAIL)
         {
             throw File.Exists(context.Instance.SupervisorSocket)
                 ? new CliError($"instance '{context.Instance}': the fast path process does not listen now; see `fpctl status`")
