@@ -21,10 +21,10 @@ public enum EventOutcome
 public interface IPublisher
 {
     /// <summary>CLOCK_MONOTONIC of the oldest event in this burst, 0 in a resync.</summary>
-    public ulong ObservedNs { get; }
+    ulong ObservedNs { get; }
 
     /// <returns>False when the connection is gone: stop, everything is sent again on the next one.</returns>
-    public bool Send(FpcType type, IMessage batch);
+    bool Send(FpcType type, IMessage batch);
 }
 
 /// <summary>
@@ -33,28 +33,28 @@ public interface IPublisher
 /// </summary>
 public interface IFeature
 {
-    public ObjectKind Kind { get; }
+    ObjectKind Kind { get; }
 
     /// <summary>RTNLGRP_* to join.</summary>
-    public IReadOnlyList<int> Groups { get; }
+    IReadOnlyList<int> Groups { get; }
 
     /// <summary>RTM_* that Apply understands.</summary>
-    public IReadOnlyList<ushort> MessageTypes { get; }
+    IReadOnlyList<ushort> MessageTypes { get; }
 
-    public EventOutcome Apply(scoped in NetlinkMessage message);
+    EventOutcome Apply(scoped in NetlinkMessage message);
 
     /// <summary>Makes the cache what the kernel says now; what differed is published with the next burst.</summary>
     /// <returns>How many objects differed.</returns>
-    public int Refresh(NetlinkSocket socket);
+    int Refresh(NetlinkSocket socket);
 
     /// <summary>Sends what exists and changed since the last Settle, or all that exists.</summary>
-    public bool PublishUpserts(IPublisher publisher, bool all);
+    bool PublishUpserts(IPublisher publisher, bool all);
 
     /// <summary>Sends the deletion of what has gone since the last Settle.</summary>
-    public bool PublishDeletes(IPublisher publisher);
+    bool PublishDeletes(IPublisher publisher);
 
-    public bool HasChanges { get; }
+    bool HasChanges { get; }
 
     /// <summary>Everything published: begin to gather changes anew.</summary>
-    public void Settle();
+    void Settle();
 }

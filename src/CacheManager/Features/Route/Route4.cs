@@ -29,6 +29,10 @@ public struct Route4 : IEquatable<Route4>
     public byte NexthopFlags;
     public bool Encap;
 
+    public static bool operator ==(in Route4 a, in Route4 b) => a.Equals(b);
+
+    public static bool operator !=(in Route4 a, in Route4 b) => !a.Equals(b);
+
     public static Route4 Of(in RouteMessage m)
     {
         Route4 r = new()
