@@ -69,10 +69,10 @@ internal static unsafe class StartCheck
                 throw new CliError($"port '{name}' is given twice; name each interface once", CliError.Usage);
             }
 
-            Interface(name);
             names.Add(name);
         }
 
+        names.ForEach(Interface);
         return names;
     }
 
