@@ -166,8 +166,8 @@ public sealed unsafe class SupervisorTests
     [Fact]
     public void StopLeavesNothing()
     {
-        // The second ignores SIGTERM: it has to be killed, after 3 s.
-        using FakeInstance i = new FakeInstance().Daemon("one", "exec sleep 600").Daemon("deaf", "trap '' TERM; while :; do sleep 600; done").Start();
+        // The second ignores SIGTERM (what is ignored stays so through exec): it has to be killed, after 3 s.
+        using FakeInstance i = new FakeInstance().Daemon("one", "exec sleep 600").Daemon("deaf", "trap '' TERM; exec sleep 600").Start();
         Eventually(() => i.Phase == "running", "running");
         int[] pids = [i.View("one").Pid, i.View("deaf").Pid, i.View("supervisor").Pid];
 
