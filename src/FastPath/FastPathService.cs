@@ -10,7 +10,7 @@ namespace FastPathSync.FastPath;
 
 /// <summary>The daemon's life: start everything or leave nothing behind; on SIGTERM hand over to Linux, then let go.</summary>
 internal sealed class FastPathService(
-    FastPathOptions options, DaemonContext context, IHostApplicationLifetime lifetime, ILogger<FastPathService> log) : IHostedService
+    FastPathOptions options, DaemonContext context, IHostApplicationLifetime lifetime, ILogger<FastPathService> log) : IHostedService, IDisposable
 {
     private FastPathEngine? _engine;
     private ControlLoop? _control;
@@ -52,6 +52,8 @@ internal sealed class FastPathService(
         Close();
         return Task.CompletedTask;
     }
+
+    public void Dispose() => Close();
 
     private static string LastLine(string text) => text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).LastOrDefault() ?? "";
 
