@@ -19,10 +19,10 @@ public interface IDemotionSink
     /// <param name="reason">One sentence: what it would do and why it is Linux's for now.</param>
     /// <param name="effect">What is passed to Linux because of it.</param>
     /// <param name="ifindex">For effects on one interface, else 0.</param>
-    public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex);
+    void Raise(string @object, string reason, DemotionEffect effect, uint ifindex);
 
     /// <summary>Ends it; ending what does not exist succeeds.</summary>
-    public void End(string @object);
+    void End(string @object);
 }
 
 /// <summary>
@@ -32,14 +32,14 @@ public interface IDemotionSink
 public interface IDetector
 {
     /// <summary>For logs: "netfilter", "xfrm", "rule".</summary>
-    public string Name { get; }
+    string Name { get; }
 
     /// <param name="sink">For life, from any thread.</param>
     /// <param name="interfaces">The interfaces as last published; a snapshot, cheap to ask for.</param>
-    public void Start(IDemotionSink sink, Func<IReadOnlyCollection<InterfaceInfo>> interfaces);
+    void Start(IDemotionSink sink, Func<IReadOnlyCollection<InterfaceInfo>> interfaces);
 
     /// <summary>The set of interfaces, or something InterfaceInfo tells, has changed. Called on cmgrd's worker: return quickly.</summary>
-    public void InterfacesChanged()
+    void InterfacesChanged()
     {
     }
 }
