@@ -1,8 +1,25 @@
+using FastPathSync.FastPath.Nodes;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath;
 
-/// <summary>The packet path.</summary>
+/// <summary>
+/// The packet path: a graph of nodes over a vector of packets of one ingress port. Each node goes over the whole vector
+/// before the next one starts, so that the cache misses of a burst overlap and the code of a node stays in the cache.
+/// <code>
+///   port ─► ethernet-input ─► ipv4-input ─► ipv4-lookup ─► ipv4-forward ─► interface-output ─► Forward
+///              │     │            │              │              │
+///              │     │            │              │              ├ ttl-expired, fragmentation-needed, redirect-needed
+///              │     │            │              └ no-route, no-neighbour, local, broadcast, blackhole, ...
+///              │     │            └ header-error, truncated, checksum-error, ip-options, multicast, broadcast,
+///              │     │              martian-source, martian-destination
+///              │     └ truncated, not-ipv4
+///              └ demoted (the VRF, or this port's ingress)                                 all of these ─► Punt
+///
+///   On virtual ports checksum-complete runs last, over forwarded and punted packets alike.
+/// </code>
+/// A punted packet is unmodified, but for a checksum that was completed.
+/// </summary>
 public static unsafe class Pipeline
 {
     /// <summary>
@@ -17,15 +34,30 @@ public static unsafe class Pipeline
     /// </param>
     public static void Run(ref PacketVector v, in WorkerTables t, int rxPort, bool partialChecksums)
     {
-        ulong bytes = 0;
-        for (int i = 0; i < v.Count; i++)
+        EthernetInputNode.Run(ref v, t.Counters + rxPort);
+        if ((Volatile.Read(ref t.Vrf->PassAll) | Volatile.Read(ref t.Vrf->IngressPass[rxPort])) != 0)
         {
-            bytes += v.Length[i];
-            v.Verdict[i] = (byte)Verdict.Punt;
-            v.Reason[i] = (byte)PuntReason.Demoted;
+            PuntAll(ref v, PuntReason.Demoted);
+        }
+        else
+        {
+            Ipv4InputNode.Run(ref v, t);
+            Ipv4LookupNode.Run(ref v, t);
+            Ipv4ForwardNode.Run(ref v, t, rxPort);
+            InterfaceOutputNode.Run(ref v, t);
         }
 
-        t.Counters[rxPort].Rx += (uint)v.Count;
-        t.Counters[rxPort].RxBytes += bytes;
+        if (partialChecksums)
+        {
+            ChecksumCompleteNode.Run(ref v, t.Counters + rxPort);
+        }
+    }
+
+    private static void PuntAll(ref PacketVector v, PuntReason reason)
+    {
+        for (int i = 0; i < v.Count; i++)
+        {
+            v.Punt(i, reason);
+        }
     }
 }
