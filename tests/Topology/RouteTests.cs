@@ -11,17 +11,17 @@ public sealed class RouteTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     [Fact]
     public void ARouteIsAddedReplacedAndWithdrawn()
     {
-        Require("10.70.0.1", reachable: null);
+        Reaches("10.70.0.1", reachable: null);
         Router.Run("ip route add 10.70.0.0/24 via 10.2.0.2");
-        Require("10.70.0.1", reachable: "s0");
+        Reaches("10.70.0.1", reachable: "s0");
         Router.Run("ip route replace 10.70.0.0/24 via 10.3.0.2");
-        Require("10.70.0.1", reachable: "s1");
+        Reaches("10.70.0.1", reachable: "s1");
         Router.Run("ip route add 10.70.0.1/32 via 10.2.0.2");
-        Require("10.70.0.1", reachable: "s0");
+        Reaches("10.70.0.1", reachable: "s0");
         Router.Run("ip route del 10.70.0.1/32");
-        Require("10.70.0.1", reachable: "s1");
+        Reaches("10.70.0.1", reachable: "s1");
         Router.Run("ip route del 10.70.0.0/24");
-        Require("10.70.0.1", reachable: null);
+        Reaches("10.70.0.1", reachable: null);
     }
 
     [Fact]
@@ -29,13 +29,13 @@ public sealed class RouteTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     {
         Router.Run("ip route add 10.71.0.0/24 via 10.2.0.2 metric 100");
         Router.Run("ip route add 10.71.0.0/24 via 10.3.0.2 metric 50");
-        Require("10.71.0.1", reachable: "s1");
+        Reaches("10.71.0.1", reachable: "s1");
         Router.Run("ip route del 10.71.0.0/24 metric 50");
-        Require("10.71.0.1", reachable: "s0");
+        Reaches("10.71.0.1", reachable: "s0");
         Router.Run("ip route append 10.71.0.0/24 via 10.3.0.2 metric 100");
-        Require("10.71.0.1", reachable: "s0");
+        Reaches("10.71.0.1", reachable: "s0");
         Router.Run("ip route del 10.71.0.0/24 via 10.2.0.2");
-        Require("10.71.0.1", reachable: "s1");
+        Reaches("10.71.0.1", reachable: "s1");
         Router.Run("ip route del 10.71.0.0/24");
     }
 
@@ -54,16 +54,16 @@ public sealed class RouteTests(RouterLab lab) : TopologyTest(lab), IClassFixture
         Router.Run("ip nexthop add id 12 via 10.3.0.2 dev r2");
         Router.Run("ip nexthop add id 20 group 11/12");
         Router.Run("ip route add 10.73.0.0/16 nhid 11");
-        Require("10.73.0.1", reachable: "s0");
+        Reaches("10.73.0.1", reachable: "s0");
         Router.Run("ip nexthop replace id 11 via 10.3.0.2 dev r2");
-        Require("10.73.0.1", reachable: "s1");
+        Reaches("10.73.0.1", reachable: "s1");
         Router.Run("ip nexthop replace id 11 via 10.2.0.2 dev r1");
         Router.Run("ip route replace 10.73.0.0/16 nhid 20");
         UseBothWays("10.73");
 
         // The kernel deletes the routes of a deleted nexthop without saying so.
         Router.Run("ip nexthop del id 20");
-        Require("10.73.0.1", reachable: null);
+        Reaches("10.73.0.1", reachable: null);
         Router.Run("ip nexthop del id 11");
         Router.Run("ip nexthop del id 12");
         Product.WaitVerified(AgreeSeconds + 1);
@@ -73,15 +73,15 @@ public sealed class RouteTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     public void TheRoutesOfALinkGoDownWithIt()
     {
         Router.Run("ip route add 10.74.0.0/24 via 10.3.0.2");
-        Require("10.74.0.1", reachable: "s1");
+        Reaches("10.74.0.1", reachable: "s1");
         using UdpFlow other = Lab.StartFlow(rate: 2_000, port: 5074);
         other.WaitFlowing();
         Router.Run("ip link set r2 down");
         Product.WaitVerified(AgreeSeconds + 1);
-        Require("10.74.0.1", reachable: null);
+        Reaches("10.74.0.1", reachable: null);
         Router.Run("ip link set r2 up");
         Router.Run("ip route add 10.74.0.0/24 via 10.3.0.2");
-        Require("10.74.0.1", reachable: "s1");
+        Reaches("10.74.0.1", reachable: "s1");
         Router.Run("ip route del 10.74.0.0/24");
         FlowReport report = other.Stop();
         Assert.True(report.Missing == 0, $"a flow by another link: {report}");
@@ -119,7 +119,7 @@ public sealed class RouteTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     }
 
     /// <summary>A packet to this address leaves by the named link (seen at its far end), or nowhere.</summary>
-    private void Require(string destination, string? reachable)
+    private void Reaches(string destination, string? reachable)
     {
         Product.WaitVerified(AgreeSeconds + 1);
         CounterReport before = Product.SettledTotal();
