@@ -65,7 +65,8 @@ public static class RandomPackets
             1 => packet.IcmpEcho((ushort)random.Next(65536), id, payload),
             _ => packet.Raw(payload),
         };
-        byte[] padding = new byte[random.Next(3) == 0 ? random.Next(1, 30) : 0];
+        // A packet socket sends no frame longer than the MTU allows, padding included.
+        byte[] padding = new byte[payload.Length < 1400 && random.Next(3) == 0 ? random.Next(1, 30) : 0];
         random.NextBytes(padding);
         return packet.Build(padding);
     }

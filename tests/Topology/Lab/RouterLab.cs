@@ -58,8 +58,7 @@ public class RouterLab : IDisposable
             if (_product is null)
             {
                 WarmUp();
-                _product = new Product(Router);
-                _product.Start(StartOptions);
+                _product = new Product(Router).Start(StartOptions);
             }
 
             return _product;
