@@ -38,20 +38,27 @@ public class ExceptionLab : RouterLab
             Router.Run("ip route add prohibit 10.20.3.0/24");
             Router.Run("ip route add 10.20.4.0/24 via 10.2.0.2 mtu 1000");
             WarmUp();
+
+            // The kernel limits its ICMP errors per receiver: each case is sent by an address of its own.
+            for (int host = 20; host < 30; host++)
+            {
+                Client.Run($"ip address add 10.1.0.{host}/24 dev c0");
+            }
+
             byte[] small = [1, 2, 3, 4], large = new byte[1200];
             Cases =
             [
-                new("ttl-1", "ttl-expired", FromClient().Ipv4("10.1.0.2", Target, ttl: 1, id: 7).Udp(1, 2, small).Build()),
-                new("ttl-0", "ttl-expired", FromClient().Ipv4("10.1.0.2", Target, ttl: 0, id: 7).Udp(1, 2, small).Build()),
-                new("too-big-df", "fragmentation-needed", FromClient().Ipv4("10.1.0.2", "10.20.4.1", id: 8, flagsAndOffset: 0x4000).Udp(1, 2, large).Build()),
-                new("too-big", "fragmentation-needed", FromClient().Ipv4("10.1.0.2", "10.20.4.1", id: 9).Udp(1, 2, large).Build()),
-                new("no-route", "no-route", FromClient().Ipv4("10.1.0.2", "172.31.1.1", id: 10).Udp(1, 2, small).Build()),
-                new("blackhole", "blackhole", FromClient().Ipv4("10.1.0.2", "10.20.1.1", id: 11).Udp(1, 2, small).Build()),
-                new("unreachable", "unreachable", FromClient().Ipv4("10.1.0.2", "10.20.2.1", id: 12).Udp(1, 2, small).Build()),
-                new("prohibit", "prohibit", FromClient().Ipv4("10.1.0.2", "10.20.3.1", id: 13).Udp(1, 2, small).Build()),
+                new("ttl-1", "ttl-expired", FromClient().Ipv4("10.1.0.20", Target, ttl: 1, id: 7).Udp(1, 2, small).Build()),
+                new("ttl-0", "ttl-expired", FromClient().Ipv4("10.1.0.21", Target, ttl: 0, id: 7).Udp(1, 2, small).Build()),
+                new("too-big-df", "fragmentation-needed", FromClient().Ipv4("10.1.0.22", "10.20.4.1", id: 8, flagsAndOffset: 0x4000).Udp(1, 2, large).Build()),
+                new("too-big", "fragmentation-needed", FromClient().Ipv4("10.1.0.23", "10.20.4.1", id: 9).Udp(1, 2, large).Build()),
+                new("no-route", "no-route", FromClient().Ipv4("10.1.0.24", "172.31.1.1", id: 10).Udp(1, 2, small).Build()),
+                new("blackhole", "blackhole", FromClient().Ipv4("10.1.0.25", "10.20.1.1", id: 11).Udp(1, 2, small).Build()),
+                new("unreachable", "unreachable", FromClient().Ipv4("10.1.0.26", "10.20.2.1", id: 12).Udp(1, 2, small).Build()),
+                new("prohibit", "prohibit", FromClient().Ipv4("10.1.0.27", "10.20.3.1", id: 13).Udp(1, 2, small).Build()),
                 // Record route with room for three addresses (RFC 791): Linux writes its own into the first.
-                new("record-route", "ip-options", FromClient().Ipv4("10.1.0.2", Target, id: 14, options: [7, 15, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).Udp(1, 2, small).Build()),
-                new("bad-checksum", "checksum-error", Corrupt(FromClient().Ipv4("10.1.0.2", Target, id: 15).Udp(1, 2, small).Build())),
+                new("record-route", "ip-options", FromClient().Ipv4("10.1.0.28", Target, id: 14, options: [7, 15, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).Udp(1, 2, small).Build()),
+                new("bad-checksum", "checksum-error", Corrupt(FromClient().Ipv4("10.1.0.29", Target, id: 15).Udp(1, 2, small).Build())),
             ];
             foreach (ExceptionCase c in Cases)
             {

@@ -30,7 +30,7 @@ public class RouterLab : IDisposable
             Server.Run("ip route add default via 10.2.0.1");
             Server.Run("ip route add local 10.9.0.0/16 dev lo");
             Server.Run("ip route add local 10.64.0.0/10 dev lo");
-            Router.Sysctl(("net.ipv4.ip_forward", "1"), ("net.ipv4.icmp_ratelimit", "0"));
+            Router.Sysctl(("net.ipv4.ip_forward", "1"));
             Router.Run("ip route add 10.9.0.0/16 via 10.2.0.2");
         }
         catch
