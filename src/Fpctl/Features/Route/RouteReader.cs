@@ -119,7 +119,7 @@ internal sealed class RouteReader(InstanceTables tables)
         };
     }
 
-    private string? Disagreement(RouteRecord? route, int nexthop, int depth)
+    private static string? Disagreement(RouteRecord? route, int nexthop, int depth)
     {
         int expected = route?.PrefixLength ?? 0;
         return depth == expected ? null
