@@ -1,3 +1,6 @@
+using System.Net;
+using System.Net.Sockets;
+
 namespace FastPathSync.Topology;
 
 /// <summary>
@@ -7,6 +10,8 @@ namespace FastPathSync.Topology;
 public class RouterLab : IDisposable
 {
     public const string Target = "10.9.0.1";
+    public const ushort SilentPort = 2;
+    private readonly Socket? _silent;
     private Product? _product;
 
     public RouterLab()
@@ -32,6 +37,14 @@ public class RouterLab : IDisposable
             Server.Run("ip route add local 10.64.0.0/10 dev lo");
             Router.Sysctl(("net.ipv4.ip_forward", "1"));
             Router.Run("ip route add 10.9.0.0/16 via 10.2.0.2");
+
+            // Bound and never read: what goes there brings no ICMP port unreachable back through the router.
+            _silent = Server.Inside(() =>
+            {
+                Socket s = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+                s.Bind(new IPEndPoint(IPAddress.Any, SilentPort));
+                return s;
+            });
         }
         catch
         {
@@ -91,6 +104,7 @@ public class RouterLab : IDisposable
 
     public void Dispose()
     {
+        _silent?.Dispose();
         Lab.Dispose();
         GC.SuppressFinalize(this);
     }
