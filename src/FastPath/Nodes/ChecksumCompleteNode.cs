@@ -42,8 +42,8 @@ internal static unsafe class ChecksumCompleteNode
 
             uint total = ip->TotalLength.Value, header = ip->HeaderLength;
             bool tcp = ip->Protocol == IpProtocol.Tcp;
-            uint offset = tcp ? TcpHeader.ChecksumOffset : UdpHeader.ChecksumOffset;
-            uint least = tcp ? TcpHeader.Size : UdpHeader.Size;
+            uint offset = (uint)(tcp ? TcpHeader.ChecksumOffset : UdpHeader.ChecksumOffset);
+            uint least = (uint)(tcp ? TcpHeader.Size : UdpHeader.Size);
             if ((!tcp && ip->Protocol != IpProtocol.Udp) || total > room || total < header + least || ip->IsFragment)
             {
                 continue;
