@@ -68,6 +68,19 @@ public sealed class NetlinkRequest
     /// <summary>Sets the sequence number of the message last begun.</summary>
     internal void SetSequence(uint sequence) => MemoryMarshal.Write(_buffer.AsSpan(_message + 8), sequence);
 
+    /// <summary>Numbers all messages from <paramref name="first"/> on, and returns how many there are.</summary>
+    internal int SetSequences(uint first)
+    {
+        int count = 0;
+        for (int at = 0; at < _length; count++)
+        {
+            MemoryMarshal.Write(_buffer.AsSpan(at + 8), first + (uint)count);
+            at += Nlm.Align((int)MemoryMarshal.Read<uint>(_buffer.AsSpan(at)));
+        }
+
+        return count;
+    }
+
     private NetlinkRequest Pad()
     {
         Append(stackalloc byte[Nlm.Align(_length) - _length]);

@@ -145,15 +145,41 @@ public sealed unsafe class NetlinkSocket : IDisposable
         }
     }
 
+    /// <summary>
+    /// Sends a batch of requests in one datagram, each begun with NLM_F_ACK, and waits for all acknowledgements: the
+    /// errno of message i (0 for success) comes to results[i]. All answers must fit into the receive buffer.
+    /// </summary>
+    public void AcknowledgeBatch(NetlinkRequest request, Span<int> results)
+    {
+        uint first = _sequence + 1;
+        int left = request.SetSequences(first);
+        if (left != results.Length)
+        {
+            throw new ArgumentException($"{left} messages, {results.Length} results", nameof(results));
+        }
+
+        _sequence += (uint)left;
+        SendBytes(request.Bytes);
+        while (left > 0)
+        {
+            int n = Receive();
+            foreach (NetlinkMessage m in new NetlinkMessages(_buffer.AsSpan(0, n)))
+            {
+                uint i = m.Header.Sequence - first;
+                if (m.Type == Nlm.NLMSG_ERROR && i < (uint)results.Length)
+                {
+                    results[(int)i] = m.Payload.Length >= 4 ? -MemoryMarshal.Read<int>(m.Payload) : Errno.EPROTO;
+                    left--;
+                }
+            }
+        }
+    }
+
     /// <summary>Sends what was built, without waiting for anything.</summary>
     public uint Send(NetlinkRequest request)
     {
         request.SetSequence(++_sequence);
-        fixed (byte* p = request.Bytes)
-        {
-            LinuxException.ThrowIfNegative(Libc.send(_fd.Number, p, (nuint)request.Bytes.Length, 0), "send", _name);
-        }
-
+        SendBytes(request.Bytes);
         return _sequence;
     }
 
@@ -180,6 +206,14 @@ public sealed unsafe class NetlinkSocket : IDisposable
         }
 
         return null;
+    }
+
+    private void SendBytes(ReadOnlySpan<byte> bytes)
+    {
+        fixed (byte* p = bytes)
+        {
+            LinuxException.ThrowIfNegative(Libc.send(_fd.Number, p, (nuint)bytes.Length, 0), "send", _name);
+        }
     }
 
     private int Receive()

@@ -31,8 +31,9 @@ public struct NeighbourBucket
 }
 
 /// <summary>
-/// The hash by which workers find the neighbour of an on-link destination: open addressing, linear probing. A key, once
-/// written, stays until no worker can be reading it (a grace period); the value is what changes, by a single store.
+/// The hash by which workers find the neighbour of an on-link destination: open addressing, linear probing. The value is
+/// what changes, by a single store. A bucket whose value went to 0 keeps its key for a grace period before it may serve
+/// another; a reader therefore looks at the key again after the value.
 /// Writer: fpmd. Readers: workers.
 /// </summary>
 public readonly unsafe struct NeighbourHash(NeighbourBucket* buckets)
@@ -55,7 +56,9 @@ public readonly unsafe struct NeighbourHash(NeighbourBucket* buckets)
             ulong k = Volatile.Read(ref b->Key);
             if (k == key)
             {
-                return (int)Volatile.Read(ref b->Value) - 1;
+                // The bucket may be given to another neighbour between the two loads; then this one is gone.
+                int adjacency = (int)Volatile.Read(ref b->Value) - 1;
+                return Volatile.Read(ref b->Key) == key ? adjacency : -1;
             }
 
             if (k == 0)

@@ -1,0 +1,358 @@
+using FastPathSync.FpManager.Features.Address;
+using FastPathSync.FpManager.Features.Demotion;
+using FastPathSync.FpManager.Features.Interface;
+using FastPathSync.FpManager.Features.Neighbour;
+using FastPathSync.FpManager.Features.Nexthop;
+using FastPathSync.FpManager.Features.Route;
+using FastPathSync.FpManager.Memory;
+using FastPathSync.Linux;
+using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
+using Wire = FastPathSync.Fpc.Protocol;
+
+namespace FastPathSync.FpManager;
+
+/// <summary>
+/// Everything that fpmd writes, behind one lock: the only writer of the configuration segments. Each Apply is one FPC
+/// batch, and returns an error text when some of it found a table full (the rest is applied).
+/// </summary>
+public sealed unsafe class ForwardingState
+{
+    private const string FullObject = "fast path tables";
+    private readonly Lock _lock = new();
+    private readonly VrfState* _vrf;
+    private readonly ConfigurationSegments _segments;
+    private readonly HashSet<Wire.ObjectKind> _syncing = [];
+    private ulong _generation;
+    private bool _fullDuringSync;
+
+    public ForwardingState(ConfigurationSegments segments, IReadOnlyList<string> ports, IWorkerSet workers)
+    {
+        _segments = segments;
+        _vrf = VrfSegment.State(segments.Vrf);
+        _generation = Math.Max(1, segments.Vrf.Header.Generation);
+        Reclaimer = new Reclaimer(workers);
+        Interfaces = new InterfaceStore(segments.Interface, ports);
+        Demotions = new DemotionStore(segments.Vrf, Interfaces);
+        Addresses = new AddressStore(segments.Address);
+        Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
+        Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
+        Routes = new RouteStore(segments.Route, Nexthops, new Fib4Writer(
+            Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
+        Nexthops.FreeUnreferenced();
+        Demotions.Publish();
+    }
+
+    public Reclaimer Reclaimer { get; }
+
+    public InterfaceStore Interfaces { get; }
+
+    public AddressStore Addresses { get; }
+
+    public NeighbourStore Neighbours { get; }
+
+    public NexthopStore Nexthops { get; }
+
+    public RouteStore Routes { get; }
+
+    public DemotionStore Demotions { get; }
+
+    public bool EverSynchronized => _vrf->EverSynchronized != 0;
+
+    /// <summary>Called ten times a second: heartbeat, and reuse of what has become free.</summary>
+    public void Tick()
+    {
+        lock (_lock)
+        {
+            _segments.Beat();
+            Reclaimer.Poll();
+        }
+    }
+
+    public void ManagerConnected(bool connected)
+    {
+        lock (_lock)
+        {
+            _vrf->ManagerConnected = connected ? 1u : 0;
+            Volatile.Write(ref _vrf->Synchronized, 0);
+        }
+    }
+
+    public void BeginSync(Wire.BeginSync m)
+    {
+        lock (_lock)
+        {
+            _generation = Math.Max(m.Generation, 1);
+            _fullDuringSync = false;
+            _syncing.Clear();
+            _syncing.UnionWith(m.Kinds.Count > 0 ? m.Kinds : Enum.GetValues<Wire.ObjectKind>());
+        }
+    }
+
+    /// <returns>False when that generation was not begun.</returns>
+    public bool TryEndSync(Wire.EndSync m, out int swept)
+    {
+        lock (_lock)
+        {
+            swept = 0;
+            if (m.Generation != _generation || _syncing.Count == 0)
+            {
+                return false;
+            }
+
+            // Dependents first, as Linux would have announced their end.
+            swept += Swept(Wire.ObjectKind.Route, Routes.Sweep);
+            swept += Swept(Wire.ObjectKind.Nexthop, Nexthops.SweepObjects);
+            swept += Swept(Wire.ObjectKind.Neighbour, Neighbours.Sweep);
+            swept += Swept(Wire.ObjectKind.Address, Addresses.Sweep);
+            swept += Swept(Wire.ObjectKind.Interface, g =>
+            {
+                List<uint> stale = Interfaces.Stale(g);
+                stale.ForEach(RemoveInterface);
+                return stale.Count;
+            });
+            swept += Swept(Wire.ObjectKind.Demotion, Demotions.Sweep);
+            if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync)
+            {
+                Demotions.End(FullObject);
+            }
+
+            _syncing.Clear();
+            _vrf->Resyncs++;
+            _segments.Vrf.Header.Generation = _generation;
+            Changed();
+            Volatile.Write(ref _vrf->EverSynchronized, 1);
+            return true;
+        }
+    }
+
+    public void SyncState(Wire.SyncState m)
+    {
+        lock (_lock)
+        {
+            _vrf->Overruns = m.Overruns;
+            _vrf->UnknownMessages = m.UnknownMessages;
+            Volatile.Write(ref _vrf->Synchronized, m.Idle && _vrf->EverSynchronized != 0 ? 1u : 0);
+        }
+    }
+
+    public string? Apply(Wire.InterfaceBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.InterfaceBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.InterfaceBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                RemoveInterface(u.Delete.Ifindex);
+            }
+            else if (u.ChangeCase == Wire.InterfaceBatch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                room &= Interfaces.TryUpsert(u.Upsert, _generation, out InterfaceRecord before, out InterfaceRecord after);
+                InterfaceChanged(before, after);
+            }
+        }
+
+        Changed();
+        return room ? null : $"interface table is full ({Capacities.Interfaces})";
+    });
+
+    public string? Apply(Wire.AddressBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.AddressBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.AddressBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                Addresses.Remove(u.Delete);
+            }
+            else if (u.ChangeCase == Wire.AddressBatch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                room &= Addresses.TryUpsert(u.Upsert, _generation);
+            }
+        }
+
+        Changed();
+        return room ? null : $"address table is full ({Capacities.Addresses})";
+    });
+
+    public string? Apply(Wire.NexthopBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.NexthopBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.NexthopBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                Nexthops.RemoveObject(u.Delete.Id);
+            }
+            else if (u.ChangeCase == Wire.NexthopBatch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                room &= Nexthops.TryUpsertObject(u.Upsert, _generation);
+            }
+        }
+
+        return room ? null : $"nexthop table is full ({Capacities.Nexthops} nexthops, {Capacities.GroupMembers} group members)";
+    });
+
+    public string? Apply(Wire.RouteBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.RouteBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.RouteBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                Routes.Remove(u.Delete);
+            }
+            else if (u.ChangeCase == Wire.RouteBatch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                room &= Routes.TryUpsert(u.Upsert, _generation);
+            }
+        }
+
+        if (Routes.CustomLocalRoutes > 0)
+        {
+            _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_local_routes
+        }
+
+        DemoteDefaultTable();
+        return room ? null : $"route tables are full ({Capacities.Routes} routes, {Capacities.Nexthops} nexthops, {Capacities.Fib4Groups} FIB groups)";
+    });
+
+    public string? Apply(Wire.NeighbourBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.NeighbourBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.NeighbourBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                Neighbours.Remove(u.Delete.Ifindex, AddressStore.Ipv4(u.Delete.Destination));
+            }
+            else if (u.ChangeCase == Wire.NeighbourBatch.Types.Update.ChangeOneofCase.Upsert && !Neighbours.TryUpsert(u.Upsert, _generation))
+            {
+                room = false;
+                _vrf->TableFull++;
+            }
+        }
+
+        // A neighbour without room punts "no neighbour" and Linux forwards: no reason to leave everything to Linux.
+        return room ? null : $"neighbour table is full ({Capacities.Neighbours})";
+    }, demoteWhenFull: false);
+
+    public string? Apply(Wire.DemotionBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.DemotionBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.DemotionBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                Demotions.End(u.Delete.Object);
+            }
+            else if (u.ChangeCase == Wire.DemotionBatch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                Wire.Demotion d = u.Upsert;
+                room &= Demotions.TryRaise(d.Object, d.Reason, (DemotionEffect)d.Effect, d.Ifindex, _generation);
+            }
+        }
+
+        foreach (InterfaceRecord i in Interfaces.All.Where(i => i.PortId != InterfaceRecord.NoPort).ToList())
+        {
+            Nexthops.InterfaceChanged(i.IfIndex); // egress demotions stand in the words
+        }
+
+        return room ? null : $"demotion table is full ({Capacities.Demotions})";
+    });
+
+    /// <summary>A demotion of fpmd's own.</summary>
+    public void Demote(string @object, string reason, DemotionEffect effect, uint ifindex)
+    {
+        lock (_lock)
+        {
+            Demotions.TryRaise(@object, reason, effect, ifindex, DemotionStore.Own);
+        }
+    }
+
+    public void EndDemotion(string @object)
+    {
+        lock (_lock)
+        {
+            Demotions.End(@object);
+        }
+    }
+
+    /// <summary>Ports with their interface's present MTU.</summary>
+    public List<(int Port, uint IfIndex, string Name, uint Mtu)> PortMtus()
+    {
+        lock (_lock)
+        {
+            return [.. Interfaces.All.Where(i => i.PortId != InterfaceRecord.NoPort).Select(i => ((int)i.PortId, i.IfIndex, i.Name.ToString(), i.Mtu))];
+        }
+    }
+
+    private string? Applying(ulong observed, Func<string?> apply, bool demoteWhenFull = true)
+    {
+        lock (_lock)
+        {
+            string? error = apply();
+            if (error is not null && demoteWhenFull)
+            {
+                _vrf->TableFull++;
+                _fullDuringSync = true;
+                Demotions.TryRaise(FullObject, error, DemotionEffect.Vrf, 0, DemotionStore.Own);
+            }
+
+            if (observed != 0)
+            {
+                ulong now = MonotonicClock.Nanoseconds;
+                ulong microseconds = now > observed ? (now - observed) / 1000 : 0;
+                _vrf->Latency[VrfState.BucketOf(microseconds)]++;
+                _vrf->LatencyMax = Math.Max(_vrf->LatencyMax, microseconds);
+            }
+
+            return error;
+        }
+    }
+
+    private int Swept(Wire.ObjectKind kind, Func<ulong, int> sweep) => _syncing.Contains(kind) ? sweep(_generation) : 0;
+
+    private void RemoveInterface(uint ifindex)
+    {
+        if (Interfaces.Remove(ifindex))
+        {
+            Neighbours.InterfaceChanged(ifindex);
+            Nexthops.InterfaceChanged(ifindex);
+            Changed();
+        }
+    }
+
+    private void InterfaceChanged(InterfaceRecord before, InterfaceRecord after)
+    {
+        if (before.IfIndex == 0 || before.Mtu != after.Mtu || before.IsUp != after.IsUp || before.PortId != after.PortId
+            || before.IgnoreRoutesWithLinkdown != after.IgnoreRoutesWithLinkdown
+            || !new ReadOnlySpan<byte>(before.Address, 6).SequenceEqual(new ReadOnlySpan<byte>(after.Address, 6)))
+        {
+            Neighbours.InterfaceChanged(after.IfIndex);
+            Nexthops.InterfaceChanged(after.IfIndex);
+        }
+    }
+
+    private void DemoteDefaultTable()
+    {
+        const string name = "ip route table default";
+        if (Routes.DefaultTablePrefixes > 0)
+        {
+            Demotions.TryRaise(
+                name, $"{Routes.DefaultTablePrefixes} prefixes in table default apply only where main has no route; Linux forwards",
+                DemotionEffect.Vrf, 0, DemotionStore.Own);
+        }
+        else
+        {
+            Demotions.End(name);
+        }
+    }
+
+    /// <summary>Ports, addresses or demotions may have changed: the fast path's control thread shall look.</summary>
+    private void Changed()
+    {
+        Demotions.Publish();
+        Volatile.Write(ref _vrf->Change, _vrf->Change + 1);
+    }
+}

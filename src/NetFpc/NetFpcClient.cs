@@ -1,0 +1,81 @@
+using System.Net.Sockets;
+using System.Text;
+using FastPathSync.Linux;
+using FastPathSync.NetFpc.Protocol;
+using Google.Protobuf;
+
+namespace FastPathSync.NetFpc;
+
+/// <summary>Calls into the fast path process: one connection per client, one call at a time, each with a timeout.</summary>
+public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposable
+{
+    private Socket? _socket;
+    private uint _id;
+
+    public PingReply Ping() => Call(NetFpcCall.Ping, new Ping(), PingReply.Parser, "fastpath");
+
+    public PortMtuReply SetPortMtu(uint ifindex, uint mtu) =>
+        Call(NetFpcCall.SetPortMtu, new SetPortMtu { Ifindex = ifindex, Mtu = mtu }, PortMtuReply.Parser, $"ifindex {ifindex}");
+
+    public PortMtuReply GetPortMtu(uint ifindex) =>
+        Call(NetFpcCall.GetPortMtu, new GetPortMtu { Ifindex = ifindex }, PortMtuReply.Parser, $"ifindex {ifindex}");
+
+    public void Dispose() => _socket?.Dispose();
+
+    /// <exception cref="LinuxException">The fast path refused, did not answer in time (ETIMEDOUT) or is not there.</exception>
+    private T Call<T>(NetFpcCall call, IMessage request, MessageParser<T> parser, string subject)
+        where T : IMessage<T>
+    {
+        try
+        {
+            Socket s = _socket ??= Connect();
+            uint id = ++_id;
+            NetFpcStream.Send(s, new NetFpcHeader(false, call, id, 0, 0), request.ToByteArray());
+            while (NetFpcStream.TryReceive(s, out NetFpcHeader h, out byte[] body))
+            {
+                if (!h.Reply || h.Id != id)
+                {
+                    continue; // the late answer to a call that timed out
+                }
+
+                return h.ErrorNumber == 0
+                    ? parser.ParseFrom(body)
+                    : throw new LinuxException(h.ErrorNumber, $"NETFPC {call}", $"{subject} ({Encoding.UTF8.GetString(body)})");
+            }
+
+            throw new LinuxException(Errno.ECONNRESET, $"NETFPC {call}", subject);
+        }
+        catch (SocketException e)
+        {
+            Drop();
+            throw new LinuxException(e.SocketErrorCode == SocketError.TimedOut ? Errno.ETIMEDOUT : e.NativeErrorCode, $"NETFPC {call}", subject);
+        }
+        catch (Exception e) when (e is NetFpcProtocolException or InvalidProtocolBufferException)
+        {
+            Drop();
+            throw new LinuxException(Errno.EPROTO, $"NETFPC {call}", $"{subject} ({e.Message})");
+        }
+        catch (LinuxException e) when (e.ErrorNumber == Errno.ECONNRESET)
+        {
+            Drop();
+            throw;
+        }
+    }
+
+    private void Drop()
+    {
+        _socket?.Dispose();
+        _socket = null;
+    }
+
+    private Socket Connect()
+    {
+        Socket s = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified)
+        {
+            ReceiveTimeout = (int)timeout.TotalMilliseconds,
+            SendTimeout = (int)timeout.TotalMilliseconds,
+        };
+        s.Connect(new UnixDomainSocketEndPoint(socketPath));
+        return s;
+    }
+}
