@@ -16,7 +16,7 @@ namespace FastPathSync.FastPath;
 ///              │     └ truncated, not-ipv4
 ///              └ demoted (the VRF, or this port's ingress)                                 all of these ─► Punt
 ///
-///   On virtual ports checksum-complete runs last, over forwarded and punted packets alike.
+///   On virtual ports l4-checksum runs last, over forwarded and punted packets alike.
 /// </code>
 /// A punted packet is unmodified, but for a checksum that was completed.
 /// </summary>
@@ -49,7 +49,7 @@ public static unsafe class Pipeline
 
         if (partialChecksums)
         {
-            ChecksumCompleteNode.Run(ref v, t.Counters + rxPort);
+            L4ChecksumNode.Run(ref v, t.Counters + rxPort);
         }
     }
 

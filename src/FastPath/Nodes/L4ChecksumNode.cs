@@ -5,7 +5,7 @@ using FastPathSync.SharedMemory.Tables;
 namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
-/// checksum-complete: does the sum that a sender behind a virtual device left to hardware that doesn't exist. As
+/// l4-checksum: does the sum that a sender behind a virtual device left to hardware that doesn't exist. As
 /// skb_checksum_help (net/core/dev.c).
 /// </summary>
 /// <remarks>
@@ -20,7 +20,7 @@ namespace FastPathSync.FastPath.Nodes;
 /// are in error, and fragments, are left alone.
 /// Edges: none; the verdict stays.
 /// </remarks>
-internal static unsafe class ChecksumCompleteNode
+internal static unsafe class L4ChecksumNode
 {
     public static void Run(ref PacketVector v, PortCounters* counters)
     {
