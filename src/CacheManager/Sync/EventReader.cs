@@ -20,9 +20,14 @@ public sealed class EventChunk
 }
 
 /// <summary>The drain thread: empties the event socket as fast as the kernel fills it, into chunks that the worker takes whole.</summary>
-public sealed class EventReader : IDisposable
+public sealed unsafe class EventReader : IDisposable
 {
     private const int LargestDatagram = 64 << 10;
+
+    /// <summary>More than this means that the worker is stuck, or lost for minutes: asking again is cheaper than keeping it.</summary>
+    private const int MaxWaitingChunks = 512;
+
+    private const int StopMilliseconds = 100;
 
     private readonly Lock _lock = new();
     private readonly Queue<EventChunk> _full = new();
@@ -30,6 +35,7 @@ public sealed class EventReader : IDisposable
     private readonly NetlinkSocket _socket;
     private readonly Action _wake;
     private readonly byte[] _datagram = new byte[LargestDatagram];
+    private readonly Thread _thread;
     private EventChunk _open = new();
     private bool _overrun;
     private volatile bool _stopped;
@@ -38,7 +44,8 @@ public sealed class EventReader : IDisposable
     {
         _socket = socket;
         _wake = wake;
-        new Thread(Drain) { IsBackground = true, Name = "netlink drain" }.Start();
+        _thread = new Thread(Drain) { IsBackground = true, Name = "netlink drain" };
+        _thread.Start();
     }
 
     public bool HasEvents
@@ -95,7 +102,12 @@ public sealed class EventReader : IDisposable
         }
     }
 
-    public void Dispose() => _stopped = true; // the thread ends with the process; the socket stays valid for it
+    public void Dispose()
+    {
+        _stopped = true;
+        _thread.Join();
+        _socket.Dispose();
+    }
 
     private EventChunk Empty()
     {
@@ -112,7 +124,14 @@ public sealed class EventReader : IDisposable
     {
         while (!_stopped)
         {
-            int n = _socket.ReceiveEvents(_datagram, wait: true);
+            int n = _socket.ReceiveEvents(_datagram, wait: false);
+            if (n == -Errno.EAGAIN)
+            {
+                Libc.pollfd p = new() { fd = _socket.Descriptor, events = Libc.POLLIN };
+                _ = Libc.poll(&p, 1, StopMilliseconds);
+                continue;
+            }
+
             lock (_lock)
             {
                 if (n < 0)
@@ -134,6 +153,12 @@ public sealed class EventReader : IDisposable
         int length = Nlm.Align(n);
         if (_open.Length + length > EventChunk.Size)
         {
+            if (_full.Count == MaxWaitingChunks)
+            {
+                _full.Clear();
+                _overrun = true;
+            }
+
             _full.Enqueue(_open);
             _open = Empty();
         }

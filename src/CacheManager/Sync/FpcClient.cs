@@ -17,11 +17,13 @@ public sealed class FpcClient : IPublisher, IDisposable
     private const int Window = 64;
     private const uint ProtocolVersion = 1;
 
+    /// <summary>A peer that answers nothing for so long is taken for dead: another connection may find a living one.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(15);
+
     private readonly FpcConnection _connection;
     private readonly ILogger _log;
     private readonly Action _settled;
-    private readonly SemaphoreSlim _room = new(Window);
-    private readonly ManualResetEventSlim _quiet = new(true);
+    private readonly object _gate = new();
     private readonly HashSet<string> _told = [];
     private int _outstanding;
     private int _lastErrno;
@@ -49,14 +51,12 @@ public sealed class FpcClient : IPublisher, IDisposable
 
     public bool Send(FpcType type, IMessage batch)
     {
-        _room.Wait();
-        if (_gone)
+        if (!WaitFor(Window - 1))
         {
             return false;
         }
 
         Interlocked.Increment(ref _outstanding);
-        _quiet.Reset();
         return Transmit(type, batch, FpcFlags.ReportWanted);
     }
 
@@ -64,21 +64,52 @@ public sealed class FpcClient : IPublisher, IDisposable
     public bool Tell(FpcType type, IMessage message) => !_gone && Transmit(type, message, FpcFlags.None);
 
     /// <summary>Sends, waits until everything is answered, and returns the errno of this one.</summary>
-    public int Ask(FpcType type, IMessage message)
+    public int Ask(FpcType type, IMessage message) =>
+        Send(type, message) && WaitFor(0) ? Volatile.Read(ref _lastErrno) : Errno.ECONNRESET;
+
+    /// <summary>Any thread: whoever waits for the peer waits no more.</summary>
+    public void Lose()
     {
-        if (!Send(type, message))
+        lock (_gate)
         {
-            return Errno.ECONNRESET;
+            if (_gone)
+            {
+                return;
+            }
+
+            _gone = true;
+            Monitor.PulseAll(_gate);
         }
 
-        _quiet.Wait();
-        return _gone ? Errno.ECONNRESET : Volatile.Read(ref _lastErrno);
+        _connection.Shutdown();
+        _settled();
     }
 
     public void Dispose()
     {
         Lose();
         _connection.Dispose();
+    }
+
+    /// <summary>Waits until at most this many are unanswered. False when the connection has gone.</summary>
+    private bool WaitFor(int unanswered)
+    {
+        lock (_gate)
+        {
+            int before = _outstanding;
+            while (!_gone && _outstanding > unanswered)
+            {
+                if (!Monitor.Wait(_gate, s_patience) && _outstanding >= before)
+                {
+                    _log.LogError("fpmd has answered nothing for {Seconds} s; connecting anew", s_patience.TotalSeconds);
+                    Lose();
+                }
+
+                before = _outstanding;
+            }
+
+            return !_gone;
+        }
     }
 
     private bool Transmit(FpcType type, IMessage message, FpcFlags flags)
@@ -125,23 +156,15 @@ public sealed class FpcClient : IPublisher, IDisposable
             _log.LogError("fpmd refused an update: {Text} (errno {ErrorNumber})", r.Text, r.Errno);
         }
 
-        if (Interlocked.Decrement(ref _outstanding) == 0)
+        bool settled;
+        lock (_gate)
         {
-            _quiet.Set();
-            _settled();
+            settled = Interlocked.Decrement(ref _outstanding) == 0;
+            Monitor.PulseAll(_gate);
         }
 
-        _room.Release();
-    }
-
-    private void Lose()
-    {
-        if (!_gone)
+        if (settled)
         {
-            _gone = true;
-            _connection.Shutdown();
-            _quiet.Set();
-            _room.Release();
             _settled();
         }
     }

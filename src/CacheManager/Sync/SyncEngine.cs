@@ -23,7 +23,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     private FeatureSet _features = null!;
     private EventReader _events = null!;
     private NetlinkSocket _dumps = null!;
-    private FpcClient? _fpc;
+    private volatile FpcClient? _fpc;
     private string? _resync = "start";
     private ulong _overruns;
     private ulong _unknown;
@@ -31,6 +31,9 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     private TimeSpan _retry = s_firstRetry;
     private Deadline _connectAt;
     private Deadline _refreshAt;
+
+    /// <summary>Links that flap must not keep us dumping a big table all the time.</summary>
+    private TimeSpan _refreshPause;
     private Deadline _idleAt;
     private volatile bool _stop;
     private volatile bool _resyncAsked;
@@ -48,6 +51,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     public void Stop()
     {
         _stop = true;
+        _fpc?.Lose();
         _wake.Set();
     }
 
@@ -165,7 +169,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
                 _features.Cascade.Apply();
                 if (_features.Cascade.TakeDoubt() && !_refreshAt.IsSet)
                 {
-                    _refreshAt = Deadline.In(s_doubtDelay);
+                    _refreshAt = Deadline.In(s_doubtDelay + _refreshPause);
                 }
             }
 
@@ -262,6 +266,8 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         _features.Settle();
         if (errno != 0)
         {
+            Thread.Sleep(20);
+            _wake.Set();
             return; // the connection has gone, or fpmd serves another by now: _resync stays
         }
 
@@ -274,6 +280,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     /// <summary>What the kernel did without saying so.</summary>
     private void RefreshRoutes()
     {
+        ulong begin = MonotonicClock.Nanoseconds;
         try
         {
             int differences = _features.Nexthops.Refresh(_dumps) + _features.Routes.Refresh(_dumps);
@@ -282,9 +289,11 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         catch (LinuxException e)
         {
             _log.LogDebug("dump interrupted: {Reason}", e.Message);
+            Redial();
             _refreshAt = Deadline.In(s_doubtDelay);
         }
 
+        _refreshPause = TimeSpan.FromMicroseconds((MonotonicClock.Nanoseconds - begin) / 1000 * 3);
         Publish(0);
     }
 

@@ -62,7 +62,6 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
             Remove((uint)link.Index);
             cascade.Down.Add(link.Index);
             cascade.Gone.Add(link.Index);
-            cascade.Apply(); // the index may be given to another at once
             Gone?.Invoke(link.Index);
         }
         else
@@ -171,6 +170,7 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
     {
         if (before is null)
         {
+            cascade.Apply(); // the index may have been another's a moment ago
             return;
         }
 

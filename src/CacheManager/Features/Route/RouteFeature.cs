@@ -371,8 +371,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             byte flags = IsDead(n.Index, r.Scope) ? DeadFlags
                 : LosesLink(n.Index, r.Scope) ? LinkDownFlags(n.Index)
                 : (byte)0;
-            alive |= flags is not DeadFlags || !IsDead(n.Index, r.Scope);
-            alive &= alive || _interfaces.IsUp(n.Index);
+            alive |= !IsDead(n.Index, r.Scope) && ((n.Flags & RouteConstants.RTNH_F_DEAD) == 0 || _interfaces.IsUp(n.Index));
             if ((n.Flags | flags) != n.Flags)
             {
                 if (ReferenceEquals(members, r.Multipath))
