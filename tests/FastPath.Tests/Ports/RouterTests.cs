@@ -269,6 +269,7 @@ public sealed unsafe class RouterTests
         using RouterLab lab = new();
         lab.Ip("r", "link add q0 numrxqueues 1 type veth peer name q1 numtxqueues 4 numrxqueues 4");
         lab.Ip("r", "link set q0 up");
+        lab.Exec("r", "ethtool -L q1 tx 4");
         (int status, string error) = lab.StartFailing("--port q0 --mode native");
         Assert.NotEqual(0, status);
         Assert.Contains("more TX queues", error, StringComparison.Ordinal);
