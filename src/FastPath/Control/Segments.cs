@@ -62,15 +62,11 @@ internal sealed unsafe class Segments : IDisposable
 
     public VrfState* VrfState => VrfSegment.State(Vrf);
 
-    /// <summary>Gives our own segments to a supervisor that has lost them.</summary>
-    public void Keep()
-    {
-        _store.KeepSegment(State);
-        foreach (Segment w in Workers)
-        {
-            _store.KeepSegment(w);
-        }
-    }
+    /// <summary>
+    /// Gives a supervisor that was started anew what it lost: fpmd's segments too, for fpmd may have died with it, and
+    /// must find the tables that our workers read.
+    /// </summary>
+    public void Keep() => _all.ForEach(_store.KeepSegment);
 
     public void Beat()
     {

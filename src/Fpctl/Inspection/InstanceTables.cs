@@ -6,7 +6,7 @@ namespace FastPathSync.Fpctl.Inspection;
 
 /// <summary>The tables of a running instance, attached read-only as they are asked for.</summary>
 /// <param name="find">A segment by its name in the store, or null when its writer hasn't put it yet.</param>
-public sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> find) : IDisposable
+internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> find) : IDisposable
 {
     private readonly Dictionary<string, Segment> _segments = [];
     private Dictionary<uint, InterfaceRecord>? _interfaces;

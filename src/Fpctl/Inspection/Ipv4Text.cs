@@ -5,7 +5,7 @@ using System.Net.Sockets;
 namespace FastPathSync.Fpctl.Inspection;
 
 /// <summary>IPv4 addresses (host byte order) and MAC addresses as iproute2 writes them.</summary>
-public static class Ipv4Text
+internal static class Ipv4Text
 {
     public static string Address(uint address) => $"{address >> 24}.{(address >> 16) & 255}.{(address >> 8) & 255}.{address & 255}";
 

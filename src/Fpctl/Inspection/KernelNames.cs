@@ -3,7 +3,7 @@ using System.Globalization;
 namespace FastPathSync.Fpctl.Inspection;
 
 /// <summary>Numbers of linux/rtnetlink.h, linux/neighbour.h and linux/if.h, in the words of iproute2.</summary>
-public static class KernelNames
+internal static class KernelNames
 {
     public const uint TableDefault = 253, TableMain = 254, TableLocal = 255;
     public const byte RTN_UNICAST = 1, RTN_LOCAL = 2, RTN_BROADCAST = 3, RTN_ANYCAST = 4, RTN_MULTICAST = 5, RTN_BLACKHOLE = 6,

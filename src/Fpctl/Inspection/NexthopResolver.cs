@@ -9,11 +9,11 @@ namespace FastPathSync.Fpctl.Inspection;
 /// <param name="Adjacency">Of a forwarded packet; -1 when each destination has its own (no destination was given).</param>
 /// <param name="Weight">Among the members of a group; 0 outside groups.</param>
 /// <param name="Nexthop">Index of the nexthop (of the member's, in a group).</param>
-public readonly record struct Resolution(
+internal readonly record struct Resolution(
     bool Forward, PuntReason Reason, bool OnLink, int Adjacency, uint IfIndex, uint Mtu, uint Weight, int Nexthop);
 
 /// <summary>Follows nexthop words to adjacencies as the workers do.</summary>
-public sealed class NexthopResolver(InstanceTables tables)
+internal sealed class NexthopResolver(InstanceTables tables)
 {
     /// <summary>
     /// The ways out of a nexthop: one, or one per member of a group (a worker chooses by flow hash). Without a destination an
@@ -58,7 +58,7 @@ public sealed class NexthopResolver(InstanceTables tables)
 }
 
 /// <summary>The MAC addresses inside an adjacency: the first 12 bytes of the frame it writes.</summary>
-public static class AdjacencyMac
+internal static class AdjacencyMac
 {
     public static byte[] Destination(in Adjacency a) => Bytes(in a)[..6].ToArray();
 

@@ -349,6 +349,7 @@ internal sealed unsafe class Supervisor : IDisposable
             {
                 case SegmentStore.Put or SegmentStore.Get or SegmentStore.Keep:
                     Reply(client, _vault.Handle(operation, _buffer.AsSpan(1, n - 1), passed, out FileDescriptor? segment), segment);
+                    _changed |= operation != SegmentStore.Get;
                     break;
                 case ControlProtocol.Attach:
                     passed?.Dispose();

@@ -69,10 +69,10 @@ internal static unsafe class StartCheck
                 throw new CliError($"port '{name}' is given twice; name each interface once", CliError.Usage);
             }
 
-            Interface(name);
             names.Add(name);
         }
 
+        names.ForEach(Interface);
         return names;
     }
 
@@ -143,7 +143,7 @@ internal static unsafe class StartCheck
         }
 
         using FileDescriptor socket = FileDescriptor.FromCall(Libc.socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0), "socket", name);
-        Libc.ifreq_mtu request = default;
+        Libc.ifreq request = default;
         System.Text.Encoding.UTF8.GetBytes(name, new Span<byte>(request.ifr_name, 15));
         if (Libc.ioctl(socket.Number, Libc.SIOCGIFMTU, &request) < 0)
         {

@@ -45,6 +45,7 @@ internal sealed class RouteReader(InstanceTables tables)
     public RouteGetView Get(uint address)
     {
         (int nexthop, int depth) = tables.FibEntry(address);
+        nexthop = nexthop == 0 ? DefaultNexthop.Find(tables) : nexthop;
         NexthopRecord record = ReadNexthop(nexthop);
         IReadOnlyList<Resolution> ways = _resolver.Resolve(nexthop, address);
         RouteRecord? route = RouteOrder.Find(() => tables.Routes.All().Select(r => r.Value), address);
@@ -119,7 +120,7 @@ internal sealed class RouteReader(InstanceTables tables)
         };
     }
 
-    private string? Disagreement(RouteRecord? route, int nexthop, int depth)
+    private static string? Disagreement(RouteRecord? route, int nexthop, int depth)
     {
         int expected = route?.PrefixLength ?? 0;
         return depth == expected ? null

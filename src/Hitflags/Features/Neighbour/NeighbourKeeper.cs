@@ -1,5 +1,8 @@
+using System.Runtime.InteropServices;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
+using FastPathSync.Netlink;
+using FastPathSync.Netlink.Rtnetlink;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using Microsoft.Extensions.Hosting;
@@ -14,6 +17,7 @@ namespace FastPathSync.Hitflags.Features.Neighbour;
 internal sealed class NeighbourKeeper(DaemonContext daemon, HitflagsOptions options, ILogger<NeighbourKeeper> log) : BackgroundService
 {
     private readonly SegmentStore _store = new(daemon.Instance.SupervisorSocket);
+    private readonly List<(int Index, InetAddress Destination)> _used = [];
     private Segment? _neighbours;
     private Segment? _stamps;
 
@@ -22,36 +26,30 @@ internal sealed class NeighbourKeeper(DaemonContext daemon, HitflagsOptions opti
 
     private void Run(CancellationToken stopping)
     {
-        using NeighbourUse use = new();
+        using NetlinkSocket socket = new(NetlinkSocket.NETLINK_ROUTE);
+        NeighbourUse kernel = new(socket);
         daemon.Ready("keeps neighbours in use alive");
-        ulong refusedBefore = 0;
-        do
+        while (!stopping.WaitHandle.WaitOne(options.Interval))
         {
             if (!Attach())
             {
                 continue; // fpmd has not made them yet, or they are unreadable just now
             }
 
+            Scan();
             try
             {
-                int used = Scan(use);
-                log.LogDebug("scan: {Used} neighbours in use, {Missing} were gone, {Refused} refused", used, use.Missing, use.Refused);
+                int accepted = kernel.Use(CollectionsMarshal.AsSpan(_used));
+                log.LogDebug("{Used} neighbours in use: {Accepted} told to the kernel, {Missing} gone meanwhile", _used.Count, accepted, kernel.Missing);
             }
             catch (LinuxException e)
             {
-                log.LogWarning("scan: {Cause}; the next one tries again", e.Message);
-            }
-
-            if (use.Refused != refusedBefore)
-            {
-                log.LogWarning("the kernel refused {Count} neighbour updates: {Cause}", use.Refused - refusedBefore, Errno.Describe(use.LastError));
-                refusedBefore = use.Refused;
+                log.LogWarning("the kernel refused: {Cause}; the next scan tries again", e.Message);
             }
         }
-        while (!stopping.WaitHandle.WaitOne(options.Interval));
     }
 
-    private unsafe int Scan(NeighbourUse use)
+    private unsafe void Scan()
     {
         const ushort Provable = 0x02 | 0x04 | 0x08 | 0x10; // NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE
 
@@ -59,19 +57,15 @@ internal sealed class NeighbourKeeper(DaemonContext daemon, HitflagsOptions opti
         uint oldest = MonotonicClock.CoarseSeconds - (uint)Math.Ceiling(options.Interval.TotalSeconds) - 1;
         RecordTableReader<NeighbourRecord> table = new(NeighbourSegment.Records(_neighbours!), Capacities.Neighbours);
         uint* stamps = UseStampSegment.Stamps(_stamps!);
-        int used = 0;
+        _used.Clear();
         for (int slot = 0, n = table.HighWater; slot < n; slot++)
         {
             uint stamp = Volatile.Read(ref stamps[slot]);
             if (stamp != 0 && (int)(stamp - oldest) >= 0 && table.TryRead(slot, out NeighbourRecord r) && (r.State & Provable) != 0)
             {
-                use.Add(r.IfIndex, r.Address);
-                used++;
+                _used.Add(((int)r.IfIndex, InetAddress.FromV4(r.Address)));
             }
         }
-
-        use.Flush();
-        return used;
     }
 
     /// <summary>Asks for the segments anew each time, so that rebuilt ones are found; without a supervisor the old ones do.</summary>
