@@ -1,5 +1,6 @@
 using FastPathSync.Bpf;
 using FastPathSync.Linux;
+using FastPathSync.NetFpc;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Tests.Ports;
@@ -201,6 +202,21 @@ public sealed unsafe class RouterTests
         lab.SendLeft(sent);
         Assert.NotNull(lab.ReceiveRight(LabFrames.IsUdp));
         Assert.True(RouterLab.Eventually(() => lab.Counters(0)->Forwarded == 1));
+    }
+
+    [Fact]
+    public void NetfpcTellsThePortMtuAndItsLimit()
+    {
+        using RouterLab lab = new();
+        lab.Start("--mode generic");
+        using NetFpcClient client = new(Path.Combine(lab.Directory, "netfpc.sock"), TimeSpan.FromSeconds(2));
+        Assert.Equal(lab.State->Pid, client.Ping().Pid);
+        uint ifindex = lab.Port(0)->IfIndex;
+        Assert.Equal((1500u, 1778u), (client.GetPortMtu(ifindex).Mtu, client.GetPortMtu(ifindex).MaxMtu));
+        lab.Ip("r", "link set r0 mtu 1400");
+        Assert.Equal(1400u, client.SetPortMtu(ifindex, 1400).Mtu);
+        Assert.Contains("1778", Assert.ThrowsAny<LinuxException>(() => client.SetPortMtu(ifindex, 9000)).Message, StringComparison.Ordinal);
+        Assert.Equal(Errno.ENODEV, Assert.ThrowsAny<LinuxException>(() => client.GetPortMtu(9999)).ErrorNumber);
     }
 
     [Fact]
