@@ -230,14 +230,14 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         s->Outstanding -= n;
         _vector.Count = (int)n;
         Pipeline.Run(ref _vector, in _tables, s->PortId, s->PartialChecksums);
-        Dispose(s->PortId);
+        Settle(s->PortId);
         _state->Bursts++;
         return n;
     }
 
     /// <summary>Every packet of the vector goes one of three ways, and is counted there.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void Dispose(int rxPort)
+    private void Settle(int rxPort)
     {
         XskSocket** txByPort = _set.TxByPort;
         PortCounters* rx = _tables.Counters + rxPort;
