@@ -1,0 +1,281 @@
+using FastPathSync.Fpc.Protocol;
+
+namespace FastPathSync.CacheManager.Tests.Demotion;
+
+/// <summary>Each cause, made by its own tool in a namespace of its own. Reproduce: `./dev test DemotionMonitorTests`, as root.</summary>
+public sealed class DemotionMonitorTests(ITestOutputHelper output)
+{
+    private const string Forward = "nft chain ip filter FORWARD";
+
+    [Fact]
+    public void PlainRouterIsNotDemoted()
+    {
+        using Watched w = new(output);
+        w.ExpectNothing();
+    }
+
+    [Fact]
+    public void WhatExistsBeforeTheStartIsRaisedWhenStartReturns()
+    {
+        using Watched w = new(output, "iptables -A FORWARD -j DROP; ip rule add pref 100 lookup 7; sysctl -q -w net.ipv4.conf.r0.rp_filter=1");
+        Assert.Contains(Forward, w.Objects);
+        Assert.Contains("ip rule 100", w.Objects);
+        Assert.Contains("r0 rp_filter", w.Objects);
+    }
+
+    [Fact]
+    public void IptablesForwardRuleDemotesTheVrf()
+    {
+        using Watched w = new(output);
+        w.Shell("iptables -A FORWARD -p udp --dport 5001 -j DROP");
+        Assert.Contains("iptables-nft", w.Expect(Forward, DemotionEffect.Vrf), StringComparison.Ordinal);
+        w.Shell("iptables -D FORWARD -p udp --dport 5001 -j DROP");
+        w.ExpectEnd(Forward);
+        w.ExpectNothing();
+    }
+
+    [Fact]
+    public void IptablesPolicyAndNatAndRawDemoteTheVrf()
+    {
+        using Watched w = new(output);
+        w.Shell("iptables -P FORWARD DROP");
+        w.Expect(Forward, DemotionEffect.Vrf);
+        w.Shell("iptables -P FORWARD ACCEPT");
+        w.ExpectEnd(Forward);
+        w.Shell("iptables -t nat -A POSTROUTING -o r1 -j MASQUERADE");
+        w.Expect("nft chain ip nat POSTROUTING", DemotionEffect.Vrf);
+        w.Shell("iptables -t nat -F");
+        w.ExpectEnd("nft chain ip nat POSTROUTING");
+        w.Shell("iptables -t raw -A PREROUTING -j NOTRACK");
+        w.Expect("nft chain ip raw PREROUTING", DemotionEffect.Vrf);
+        w.Shell("iptables -t raw -F");
+        w.ExpectEnd("nft chain ip raw PREROUTING");
+    }
+
+    [Fact]
+    public void EmptyTablesAndWhatForwardedPacketsDontMeetDontDemote()
+    {
+        using Watched w = new(output);
+        w.Shell("iptables -L; iptables -t nat -L; iptables -t mangle -L; iptables-legacy -L; iptables-legacy -t nat -L; "
+            + "iptables -A INPUT -j ACCEPT; iptables -A OUTPUT -j ACCEPT; iptables -P INPUT DROP; iptables-legacy -A INPUT -j ACCEPT; iptables-legacy -P OUTPUT DROP; "
+            + "ip6tables -A FORWARD -j DROP; "
+            + "nft add table inet t; nft add chain inet t f '{ type filter hook forward priority 0; policy accept; }'; nft add chain inet t unhooked; nft add rule inet t unhooked drop; "
+            + "nft add table arp a; nft add chain arp a i '{ type filter hook input priority 0; }'; nft add rule arp a i accept; "
+            + "nft add table bridge b; nft add chain bridge b f '{ type filter hook forward priority 0; }'; nft add rule bridge b f accept");
+        w.ExpectNothing();
+    }
+
+    [Fact]
+    public void NftInetRuleDemotesAndDormantTableDoesNot()
+    {
+        const string Chain = "nft chain inet t pre";
+        using Watched w = new(output);
+        w.Shell("nft add table inet t; nft add chain inet t pre '{ type filter hook prerouting priority 0; }'; nft add rule inet t pre counter; nft add rule inet t pre counter");
+        w.Expect(Chain, DemotionEffect.Vrf);
+        w.Shell("nft add table inet t '{ flags dormant; }'");
+        w.ExpectEnd(Chain);
+        w.Shell("nft add table inet t '{ flags ; }' || nft add table inet t");
+        w.Expect(Chain, DemotionEffect.Vrf);
+        w.Shell("nft delete table inet t");
+        w.ExpectEnd(Chain);
+    }
+
+    [Fact]
+    public void NftNetdevDemotesOneSideOfOneInterface()
+    {
+        using Watched w = new(output);
+        w.Shell("nft add table netdev n; nft add chain netdev n in '{ type filter hook ingress device r0 priority 0; }'; nft add rule netdev n in counter");
+        w.Expect("nft chain netdev n in dev r0", DemotionEffect.Ingress, "r0");
+        w.Shell("nft add chain netdev n out '{ type filter hook egress device r1 priority 0; policy drop; }'");
+        w.Expect("nft chain netdev n out dev r1", DemotionEffect.Egress, "r1");
+        w.Shell("nft add table inet t; nft add chain inet t i '{ type filter hook ingress device r1 priority 0; policy drop; }'");
+        w.Expect("nft chain inet t i dev r1", DemotionEffect.Ingress, "r1");
+        w.Shell("nft flush ruleset");
+        w.ExpectEnd("nft chain inet t i dev r1");
+        w.ExpectEnd("nft chain netdev n out dev r1");
+        w.ExpectEnd("nft chain netdev n in dev r0");
+    }
+
+    [Fact]
+    public void ThousandsOfRulesAreCountedWithoutDumpingThem()
+    {
+        using Watched w = new(output);
+        w.Shell("(echo '*filter'; for i in $(seq 3000); do echo \"-A FORWARD -s 10.$((i / 250)).$((i % 250)).1 -j DROP\"; done; echo COMMIT) | iptables-restore");
+        Assert.Contains("3000 rules", w.Expect(Forward, DemotionEffect.Vrf), StringComparison.Ordinal);
+        w.Shell("iptables -F");
+        w.ExpectEnd(Forward);
+    }
+
+    [Fact]
+    public void LegacyRulesAndPoliciesDemoteTheVrf()
+    {
+        const string Table = "iptables-legacy table filter";
+        using Watched w = new(output);
+        w.Shell("iptables-legacy -A FORWARD -p udp --dport 5001 -j DROP");
+        w.Expect(Table, DemotionEffect.Vrf);
+        w.Shell("iptables-legacy -F FORWARD");
+        w.ExpectEnd(Table);
+        w.Shell("iptables-legacy -P FORWARD DROP");
+        w.Expect(Table, DemotionEffect.Vrf);
+        w.Shell("iptables-legacy -P FORWARD ACCEPT");
+        w.ExpectEnd(Table);
+        w.Shell("iptables-legacy -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 10.0.0.1");
+        w.Expect("iptables-legacy table nat", DemotionEffect.Vrf);
+        w.Shell("iptables-legacy -t nat -F");
+        w.ExpectEnd("iptables-legacy table nat");
+        w.ExpectNothing();
+    }
+
+    [Fact]
+    public void LookingAtLegacyTablesDoesNotMakeThem()
+    {
+        using Watched w = new(output);
+        Thread.Sleep(300);
+        w.Shell("test -z \"$(cat /proc/net/ip_tables_names)\"");
+    }
+
+    [Fact]
+    public void PolicyRulesDemoteTheVrf()
+    {
+        using Watched w = new(output);
+        w.Shell("ip rule add from 10.1.0.0/16 lookup 100 pref 100");
+        w.Expect("ip rule 100", DemotionEffect.Vrf);
+        w.Shell("ip rule del pref 100");
+        w.ExpectEnd("ip rule 100");
+        w.Shell("ip rule del pref 32767");
+        Assert.Contains("missing", w.Expect("ip rule 32767", DemotionEffect.Vrf), StringComparison.Ordinal);
+        w.Shell("ip rule add pref 32767 lookup default");
+        w.ExpectEnd("ip rule 32767");
+        w.Shell("ip rule add pref 32766 iif r0 lookup main");
+        w.Expect("ip rule 32766", DemotionEffect.Vrf);
+        w.Shell("ip rule del pref 32766 iif r0");
+        w.ExpectEnd("ip rule 32766");
+        w.Shell("ip -6 rule add pref 100 lookup 100");
+        w.ExpectNothing();
+    }
+
+    [Fact]
+    public void XfrmPoliciesDemoteTheVrf()
+    {
+        using Watched w = new(output);
+        w.Shell("ip xfrm policy add src 10.1.0.0/24 dst 10.2.0.0/24 dir fwd tmpl src 192.0.2.1 dst 192.0.2.2 proto esp mode tunnel");
+        w.Expect("ip xfrm policy dir fwd", DemotionEffect.Vrf);
+        w.Shell("ip xfrm policy add src 10.1.0.0/24 dst 10.2.0.0/24 dir out action block");
+        w.Expect("ip xfrm policy dir out", DemotionEffect.Vrf);
+        w.Shell("ip xfrm policy flush");
+        w.ExpectEnd("ip xfrm policy dir fwd");
+        w.ExpectEnd("ip xfrm policy dir out");
+        w.Shell("ip xfrm policy add src 10.1.0.0/24 dst 10.2.0.0/24 dir in action block; ip xfrm policy add src 2001:db8::/64 dst ::/0 dir fwd action block");
+        w.ExpectNothing();
+    }
+
+    [Fact]
+    public void XfrmDefaultOfBlockDemotesTheVrf()
+    {
+        using Watched w = new(output);
+        w.Shell("ip xfrm policy setdefault fwd block");
+        w.Expect("ip xfrm policy default fwd", DemotionEffect.Vrf);
+        w.Shell("ip xfrm policy setdefault fwd accept");
+        w.ExpectEnd("ip xfrm policy default fwd");
+    }
+
+    [Fact]
+    public void SettingsOfAnInterfaceDemoteItsIngress()
+    {
+        using Watched w = new(output);
+        foreach (string setting in new[] { "rp_filter=1", "accept_local=1", "route_localnet=1", "forwarding=0" })
+        {
+            string name = setting[..^2], back = setting[^1] == '0' ? "1" : "0";
+            w.Shell($"echo {setting[^1]} > /proc/sys/net/ipv4/conf/r0/{name}");
+            w.Expect($"r0 {name}", DemotionEffect.Ingress, "r0");
+            w.Shell($"echo {back} > /proc/sys/net/ipv4/conf/r0/{name}");
+            w.ExpectEnd($"r0 {name}");
+        }
+
+        w.Shell("echo 2 > /proc/sys/net/ipv4/conf/all/rp_filter");
+        w.Expect("r0 rp_filter", DemotionEffect.Ingress, "r0");
+        w.Expect("r1 rp_filter", DemotionEffect.Ingress, "r1");
+        w.Shell("echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 1 > /proc/sys/net/ipv4/conf/all/accept_local");
+        w.ExpectEnd("r1 rp_filter");
+        w.Expect("r1 accept_local", DemotionEffect.Ingress, "r1");
+    }
+
+    [Fact]
+    public void ForwardingWithPathMtuDemotesTheVrf()
+    {
+        using Watched w = new(output);
+        w.Shell("echo 1 > /proc/sys/net/ipv4/ip_forward_use_pmtu");
+        w.Expect("net.ipv4.ip_forward_use_pmtu", DemotionEffect.Vrf);
+        w.Shell("echo 0 > /proc/sys/net/ipv4/ip_forward_use_pmtu");
+        w.ExpectEnd("net.ipv4.ip_forward_use_pmtu");
+    }
+
+    [Fact]
+    public void BridgePortDemotesItsIngress()
+    {
+        using Watched w = new(output);
+        w.Shell("ip link add br0 type bridge; ip link set r0 master br0");
+        w.Expect("r0 master br0", DemotionEffect.Ingress, "r0");
+        w.Shell("ip link set r0 nomaster");
+        w.ExpectEnd("r0 master br0");
+    }
+
+    [Fact]
+    public void MacvlanDemotesItsLowerOnlyWhenItSharesTheAddress()
+    {
+        using Watched w = new(output);
+        w.Shell("ip link add m0 link r0 type macvlan mode bridge");
+        w.ExpectNothing();
+        w.Shell("ip link del m0; ip link add m1 link r0 type macvlan mode passthru");
+        w.Expect("r0 macvlan m1", DemotionEffect.Ingress, "r0");
+        w.Shell("ip link del m1");
+        w.ExpectEnd("r0 macvlan m1");
+    }
+
+    [Fact]
+    public void QueueingDisciplineIsToldAsBypassed()
+    {
+        using Watched w = new(output);
+        w.Shell("tc qdisc add dev r0 root tbf rate 10mbit burst 10k latency 50ms");
+        Assert.Contains("AF_XDP transmits past", w.Expect("tc qdisc dev r0", DemotionEffect.Bypassed, "r0"), StringComparison.Ordinal);
+        w.Shell("tc qdisc del dev r0 root");
+        w.ExpectEnd("tc qdisc dev r0");
+        w.Shell("tc qdisc add dev r0 root pfifo_fast; ip link add fpn0 type veth peer name x; tc qdisc add dev fpn0 root tbf rate 1mbit burst 10k latency 50ms; tc qdisc add dev fpn0 clsact; "
+            + "tc filter add dev fpn0 ingress prio 1 u32 match u32 0 0");
+        w.ExpectNothing();
+    }
+
+    [Theory]
+    [InlineData("clsact")]
+    [InlineData("ingress")]
+    public void TcIngressFilterDemotesTheIngress(string qdisc)
+    {
+        using Watched w = new(output);
+        w.Shell($"tc qdisc add dev r0 {qdisc}");
+        w.ExpectNothing();
+        w.Shell("tc filter add dev r0 ingress prio 1 protocol ip u32 match ip dport 80 0xffff");
+        w.Expect("tc filter dev r0 ingress", DemotionEffect.Ingress, "r0");
+        w.Shell("tc filter del dev r0 ingress");
+        w.ExpectEnd("tc filter dev r0 ingress");
+    }
+
+    [Fact]
+    public void TcEgressFilterIsToldAsBypassed()
+    {
+        using Watched w = new(output);
+        w.Shell("tc qdisc add dev r1 clsact; tc filter add dev r1 egress prio 1 protocol ip u32 match ip dport 80 0xffff");
+        w.Expect("tc filter dev r1 egress", DemotionEffect.Bypassed, "r1");
+        w.Shell("tc qdisc del dev r1 clsact");
+        w.ExpectEnd("tc filter dev r1 egress");
+    }
+
+    [Fact]
+    public void NewInterfaceIsJudgedToo()
+    {
+        using Watched w = new(output, "echo 1 > /proc/sys/net/ipv4/conf/default/rp_filter");
+        w.Shell("ip link add r2 type veth peer name p2");
+        w.Expect("r2 rp_filter", DemotionEffect.Ingress, "r2");
+        w.Shell("ip link del r2");
+        w.ExpectEnd("r2 rp_filter");
+    }
+}
