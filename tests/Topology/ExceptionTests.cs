@@ -155,6 +155,10 @@ public abstract class ExceptionTests(ExceptionLab lab) : TopologyTest(lab)
     public void TheFirstPacketResolvesTheNeighbourAndTheNextIsForwarded()
     {
         _ = Product;
+
+        // The server must not ask for the router meanwhile: its ARP request would teach the router the neighbour.
+        string mac = string.Join(':', Router.MacOf("r2").Select(b => b.ToString("x2", System.Globalization.CultureInfo.InvariantCulture)));
+        Server.Run($"ip neigh replace 10.3.0.1 lladdr {mac} dev s1 nud permanent");
         Router.Run("ip neigh flush dev r2");
         Product.WaitVerified(2);
         CounterReport before = Product.SettledTotal();
@@ -164,7 +168,7 @@ public abstract class ExceptionTests(ExceptionLab lab) : TopologyTest(lab)
         client.Send(frame);
         Assert.Single(server.TakeWhenQuiet(1));
         CounterReport resolved = Product.SettledTotal();
-        Assert.Equal(before.PuntedBy("no-neighbour") + 1, resolved.PuntedBy("no-neighbour"));
+        Assert.True(resolved.PuntedBy("no-neighbour") == before.PuntedBy("no-neighbour") + 1, $"punted once; before: {before.Describe()}; after: {resolved.Describe()}; {Router.Run("ip -s neigh show dev r2").Output}");
         client.Send(frame);
         Assert.Single(server.TakeWhenQuiet(1));
         CounterReport forwarded = Product.SettledTotal();
