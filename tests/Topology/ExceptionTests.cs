@@ -144,15 +144,23 @@ public abstract class ExceptionTests(ExceptionLab lab) : TopologyTest(lab)
         Client.Run("ping -q -c 20 -i 0.01 -W 1 10.1.0.1");
         Client.Run("ping -q -c 20 -i 0.01 -W 1 10.2.0.1");
         CounterReport after = Product.SettledTotal();
-        Assert.True(after.PassedBy("local-address") + after.PuntedBy("local") >= before.PassedBy("local-address") + before.PuntedBy("local") + 40, "40 echo requests counted as passed local-address or punted local");
+        ulong passed = Ours(after) - Ours(before);
+        Assert.True(passed >= 40, $"of 40 echo requests {passed} are counted; {after.Describe()}");
+
+        // While a worker got no CPU for 40 ms, everything is passed as heartbeat-lost before anyone looks at addresses.
+        static ulong Ours(CounterReport c) => c.PassedBy("local-address") + c.PuntedBy("local") + c.PassedBy("heartbeat-lost");
     }
 
     [Fact]
     public void TheFirstPacketResolvesTheNeighbourAndTheNextIsForwarded()
     {
         _ = Product;
+
+        // The server must not ask for the router meanwhile: its ARP request would teach the router the neighbour.
+        string mac = string.Join(':', Router.MacOf("r2").Select(b => b.ToString("x2", System.Globalization.CultureInfo.InvariantCulture)));
+        Server.Run($"ip neigh replace 10.3.0.1 lladdr {mac} dev s1 nud permanent");
         Router.Run("ip neigh flush dev r2");
-        Product.WaitSynced();
+        Product.WaitVerified(2);
         CounterReport before = Product.SettledTotal();
         byte[] frame = Lab.FromClient().Ipv4("10.1.0.2", "10.3.0.2").Udp(1, 2, [9]).Build();
         using PacketSocket client = Client.OpenPacketSocket("c0");
@@ -160,7 +168,7 @@ public abstract class ExceptionTests(ExceptionLab lab) : TopologyTest(lab)
         client.Send(frame);
         Assert.Single(server.TakeWhenQuiet(1));
         CounterReport resolved = Product.SettledTotal();
-        Assert.Equal(before.PuntedBy("no-neighbour") + 1, resolved.PuntedBy("no-neighbour"));
+        Assert.True(resolved.PuntedBy("no-neighbour") == before.PuntedBy("no-neighbour") + 1, $"punted once; before: {before.Describe()}; after: {resolved.Describe()}; {Router.Run("ip -s neigh show dev r2").Output}");
         client.Send(frame);
         Assert.Single(server.TakeWhenQuiet(1));
         CounterReport forwarded = Product.SettledTotal();
