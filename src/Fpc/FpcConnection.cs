@@ -93,9 +93,9 @@ public sealed class FpcConnection(Socket socket) : IDisposable
         {
             socket.Shutdown(SocketShutdown.Both);
         }
-        catch (SocketException)
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            // The peer was faster.
+            // The peer was faster, or another thread of ours.
         }
     }
 

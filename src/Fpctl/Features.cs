@@ -1,5 +1,14 @@
 using System.CommandLine;
+using FastPathSync.Fpctl.Features.Address;
 using FastPathSync.Fpctl.Features.Instance;
+using FastPathSync.Fpctl.Features.Neighbour;
+using FastPathSync.Fpctl.Features.Nexthop;
+using FastPathSync.Fpctl.Features.Port;
+using FastPathSync.Fpctl.Features.Route;
+using FastPathSync.Fpctl.Features.Rpc;
+using FastPathSync.Fpctl.Features.Statistics;
+using FastPathSync.Fpctl.Features.Verify;
+using FastPathSync.Fpctl.Features.Vrf;
 
 namespace FastPathSync.Fpctl;
 
@@ -11,6 +20,15 @@ internal static class Commands
         StartCommand.Create(),
         StopCommand.Create(),
         StatusCommand.Create(),
+        PortCommand.Create(),
+        AddressCommand.Create(),
+        RouteCommand.Create(),
+        NexthopCommand.Create(),
+        NeighbourCommand.Create(),
+        VrfCommand.Create(),
+        StatisticsCommand.Create(),
+        VerifyCommand.Create(),
+        RpcCommand.Create(),
         SuperviseCommand.Create(),
     ];
 }

@@ -3,6 +3,8 @@ using System.CommandLine.Parsing;
 using FastPathSync.Fpctl;
 using FastPathSync.Fpctl.Cli;
 
+[assembly: System.Runtime.Versioning.SupportedOSPlatform("linux")]
+
 RootCommand root = new("FastPathSync: the fast path that Linux configures. See `fpctl COMMAND --help`.");
 GlobalOptions.AddTo(root);
 foreach (Command command in Commands.All())

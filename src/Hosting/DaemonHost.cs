@@ -74,6 +74,7 @@ public static class DaemonHost
         using IHost host = builder.Build();
         ILogger log = host.Services.GetRequiredService<ILoggerFactory>().CreateLogger(name);
         context.Supervisor = new SupervisorLink(instance, name, host.Services.GetRequiredService<ILoggerFactory>().CreateLogger(nameof(SupervisorLink)));
+        context.Supervisor.OnReconnected(notifier.Repeat);
         try
         {
             host.Start();

@@ -9,6 +9,7 @@ public sealed unsafe class Notifier : IDisposable
     public const string Variable = "NOTIFY_SOCKET";
     private readonly FileDescriptor? _socket;
     private readonly byte[] _path;
+    private volatile string? _lastReady;
 
     public Notifier(string? path)
     {
@@ -19,9 +20,30 @@ public sealed unsafe class Notifier : IDisposable
         }
     }
 
-    public void Ready(string status) => Send($"READY=1\nSTATUS={OneLine(status)}\n");
+    public void Ready(string status)
+    {
+        _lastReady = $"READY=1\nSTATUS={OneLine(status)}\n";
+        Send(_lastReady);
+    }
 
-    public void Status(string status) => Send($"STATUS={OneLine(status)}\n");
+    public void Status(string status)
+    {
+        if (_lastReady is not null)
+        {
+            _lastReady = $"READY=1\nSTATUS={OneLine(status)}\n";
+        }
+
+        Send($"STATUS={OneLine(status)}\n");
+    }
+
+    /// <summary>Says again what a supervisor that has just started may have missed.</summary>
+    public void Repeat()
+    {
+        if (_lastReady is string last)
+        {
+            Send(last);
+        }
+    }
 
     public void Stopping() => Send("STOPPING=1\n");
 
@@ -49,7 +71,7 @@ public sealed unsafe class Notifier : IDisposable
             a.sun_path[0] = 0; // the abstract namespace, as systemd spells it
         }
 
-        // A supervisor that is away loses nothing of lasting worth: it asks /proc and the segments when it comes back.
+        // Nobody may be there just now; Repeat says it again.
         byte[] bytes = Encoding.UTF8.GetBytes($"{text}MAINPID={Libc.getpid()}\n");
         uint length = (uint)(2 + _path.Length + (_path[0] == (byte)'@' ? 0 : 1));
         fixed (byte* p = bytes)

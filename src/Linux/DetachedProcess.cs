@@ -13,7 +13,14 @@ public static unsafe class DetachedProcess
     private const int AttributeBytes = 512, ActionBytes = 256, SignalSetBytes = 128;
 
     /// <returns>The pid. The caller is the parent and has to reap it (Reap).</returns>
-    public static int Start(string program, IReadOnlyList<string> arguments, string outputFile, IReadOnlyDictionary<string, string>? environment = null)
+    /// <param name="environment">Variables added to, or replaced in, those of this process.</param>
+    /// <param name="inherited">A descriptor that the program finds as its number 3.</param>
+    public static int Start(
+        string program,
+        IReadOnlyList<string> arguments,
+        string outputFile,
+        IReadOnlyDictionary<string, string>? environment = null,
+        FileDescriptor? inherited = null)
     {
         byte* actions = stackalloc byte[ActionBytes];
         byte* attributes = stackalloc byte[AttributeBytes];
@@ -27,6 +34,12 @@ public static unsafe class DetachedProcess
             _ = Libc.posix_spawn_file_actions_addopen(actions, 0, "/dev/null", Libc.O_RDONLY, 0);
             _ = Libc.posix_spawn_file_actions_addopen(actions, 1, outputFile, Libc.O_WRONLY | Libc.O_CREAT | O_APPEND, 0x180 /* 0600 */);
             _ = Libc.posix_spawn_file_actions_adddup2(actions, 1, 2);
+            if (inherited is not null)
+            {
+                // Clears FD_CLOEXEC of the copy, also when the numbers are equal (glibc 2.29).
+                _ = Libc.posix_spawn_file_actions_adddup2(actions, inherited.Number, 3);
+            }
+
             _ = Libc.posix_spawn_file_actions_addchdir_np(actions, "/");
             _ = Libc.sigfillset(signals);
             _ = Libc.posix_spawnattr_setsigdefault(attributes, signals);

@@ -66,7 +66,10 @@ public enum PassReason : byte
     HeartbeatLost = 8,
     NoSocket = 9,
     Reinjected = 10,
-    Count = 11,
+
+    /// <summary>Longer than the port's MTU or a UMEM frame: a GSO packet, or one that the port's MTU does not promise.</summary>
+    Oversize = 11,
+    Count = 12,
 }
 
 public static class ReasonNames

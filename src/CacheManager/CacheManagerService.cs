@@ -1,0 +1,52 @@
+using System.Runtime.InteropServices;
+using FastPathSync.CacheManager.Sync;
+using FastPathSync.Fpc;
+using FastPathSync.Hosting;
+using FastPathSync.Linux;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace FastPathSync.CacheManager;
+
+/// <summary>What cmgrd can be told.</summary>
+public sealed class CacheManagerOptions
+{
+    /// <summary>"unix:PATH" or "tcp:HOST:PORT"; null: the instance's fpc.sock.</summary>
+    public string? Fpc { get; private set; }
+
+    /// <summary>Of the event socket. At 240,000 routes a second 64 MB are a second's worth.</summary>
+    public int ReceiveBuffer { get; private set; } = 64 << 20;
+
+    public void Declare(OptionTable options) => options
+        .Text("--fpc", "ENDPOINT", "where fpmd listens: unix:PATH or tcp:ADDRESS:PORT (default: the instance's)", v => Fpc = v)
+        .Integer("--receive-buffer", "BYTES", "netlink event socket's buffer (default 64 MB)", 4096, 1 << 30, v => ReceiveBuffer = v);
+}
+
+/// <summary>cmgrd: runs the engine on a thread of its own. SIGHUP asks the kernel for everything again.</summary>
+public sealed class CacheManagerService(DaemonContext daemon, CacheManagerOptions options, ILoggerFactory logs) : BackgroundService
+{
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Task.Factory.StartNew(() => Run(stoppingToken), stoppingToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private void Run(CancellationToken stopping)
+    {
+        FpcEndpoint endpoint;
+        try
+        {
+            endpoint = options.Fpc is string text ? FpcEndpoint.Parse(text) : FpcEndpoint.Unix(daemon.Instance.FpcSocket);
+        }
+        catch (FormatException e)
+        {
+            throw new DaemonStartException(Errno.EINVAL, $"cmgrd: --fpc: {e.Message}", e);
+        }
+
+        using SyncEngine engine = new(endpoint, options.ReceiveBuffer, logs) { Synchronized = () => daemon.Ready("synchronized") };
+        using CancellationTokenRegistration stop = stopping.Register(engine.Stop);
+        using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
+        {
+            context.Cancel = true;
+            engine.RequestResync();
+        });
+        engine.Run();
+    }
+}

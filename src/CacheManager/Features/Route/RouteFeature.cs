@@ -1,0 +1,415 @@
+using FastPathSync.CacheManager.Features.Interface;
+using FastPathSync.Fpc;
+using FastPathSync.Netlink;
+using FastPathSync.Netlink.Rtnetlink;
+using Google.Protobuf;
+using Wire = FastPathSync.Fpc.Protocol;
+
+namespace FastPathSync.CacheManager.Features.Route;
+
+/// <summary>
+/// IPv4 routes of all tables. The kernel may hold several of one identity (`ip route append`); the cache holds the first,
+/// which is the one that the kernel uses and we publish, and the others behind it in the kernel's order.
+/// </summary>
+public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
+{
+    private const int KeptGateways = 4096;
+    private readonly Cascade _cascade;
+    private readonly InterfaceFeature _interfaces;
+    private readonly Wire.RouteBatch _batch = new();
+    private readonly List<Wire.RouteBatch.Types.Update> _spare = [];
+    private readonly Dictionary<uint, ByteString> _gateways = [];
+    private Dictionary<RouteKey4, List<Route4>> _behind = [];
+    private int _used;
+
+    public RouteFeature(Cascade cascade, InterfaceFeature interfaces)
+    {
+        _cascade = cascade;
+        _interfaces = interfaces;
+        cascade.Routes = ApplyCascade;
+    }
+
+    public override Wire.ObjectKind Kind => Wire.ObjectKind.Route;
+
+    public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_IPV4_ROUTE];
+
+    public override IReadOnlyList<ushort> MessageTypes { get; } = [Rtm.RTM_NEWROUTE, Rtm.RTM_DELROUTE];
+
+    protected override FpcType BatchType => FpcType.Route;
+
+    public override EventOutcome Apply(scoped in NetlinkMessage message)
+    {
+        if (!RouteMessage.TryParse(in message, out RouteMessage m))
+        {
+            return EventOutcome.Malformed;
+        }
+
+        if (m.Family != Rtm.AF_INET || m.IsCloned)
+        {
+            return EventOutcome.Ignored;
+        }
+
+        RouteKey4 key = RouteKey4.Of(in m);
+        Route4 route = Route4.Of(in m);
+        _cascade.Apply();
+        if (message.Type == Rtm.RTM_NEWROUTE)
+        {
+            Insert(key, in route, message.Flags);
+        }
+        else
+        {
+            Delete(key, in route);
+        }
+
+        return EventOutcome.Applied;
+    }
+
+    protected override void Dump(NetlinkSocket socket, Dictionary<RouteKey4, Route4> fresh)
+    {
+        Dictionary<RouteKey4, List<Route4>> behind = [];
+        void Restart()
+        {
+            fresh.Clear();
+            behind.Clear();
+        }
+
+        NetlinkDump.Run(socket, () => RouteMessage.Dump(Rtm.AF_INET), Restart, (scoped in NetlinkMessage m) =>
+        {
+            if (!RouteMessage.TryParse(in m, out RouteMessage r))
+            {
+                throw NetlinkDump.Malformed(in m);
+            }
+
+            RouteKey4 key = RouteKey4.Of(in r);
+            if (!r.IsCloned && !fresh.TryAdd(key, Route4.Of(in r)))
+            {
+                Others(behind, key).Add(Route4.Of(in r));
+            }
+        });
+        _behind = behind;
+    }
+
+    protected override void AppendUpsert(RouteKey4 key, in Route4 value)
+    {
+        // Updates are reused: at a quarter of a million routes a second they would be most of the garbage.
+        Wire.RouteBatch.Types.Update update;
+        if (_used < _spare.Count)
+        {
+            update = _spare[_used];
+        }
+        else
+        {
+            update = new Wire.RouteBatch.Types.Update { Upsert = new Wire.Route { Key = new Wire.RouteKey() } };
+            _spare.Add(update);
+        }
+
+        _used++;
+        Wire.Route r = update.Upsert;
+        r.Key.Table = key.Table;
+        r.Key.Destination = key.Destination;
+        r.Key.PrefixLength = key.Length;
+        r.Key.Tos = key.Tos;
+        r.Key.Metric = key.Metric;
+        r.Type = value.Type;
+        r.Protocol = value.Protocol;
+        r.Scope = value.Scope;
+        r.PreferredSource = value.PreferredSource;
+        r.Mtu = value.Mtu;
+        r.NexthopId = value.NexthopId;
+        r.Flags = value.Flags;
+        if (value.Multipath is RouteNexthop[] members)
+        {
+            r.Nexthops.Clear();
+            foreach (RouteNexthop n in members)
+            {
+                r.Nexthops.Add(new Wire.RouteNexthop
+                {
+                    Ifindex = (uint)n.Index,
+                    Gateway = n.Gateway.Length == 4 ? GatewayBytes(n.Gateway.V4) : ByteString.CopyFrom(n.Gateway.ToArray()),
+                    Weight = n.Weight,
+                    Flags = n.Flags,
+                    Encap = n.Encap,
+                });
+            }
+        }
+        else if (value.Index == 0 && value.Gateway == 0)
+        {
+            r.Nexthops.Clear();
+        }
+        else
+        {
+            if (r.Nexthops.Count != 1)
+            {
+                r.Nexthops.Clear();
+                r.Nexthops.Add(new Wire.RouteNexthop());
+            }
+
+            Wire.RouteNexthop n = r.Nexthops[0];
+            n.Ifindex = (uint)value.Index;
+            n.Gateway = value.Gateway == 0 ? ByteString.Empty : GatewayBytes(value.Gateway);
+            n.Weight = 1;
+            n.Flags = value.NexthopFlags;
+            n.Encap = value.Encap;
+        }
+
+        _batch.Updates.Add(update);
+    }
+
+    protected override void AppendDelete(RouteKey4 key) => _batch.Updates.Add(new Wire.RouteBatch.Types.Update
+    {
+        Delete = new Wire.RouteKey
+        {
+            Table = key.Table,
+            Destination = key.Destination,
+            PrefixLength = key.Length,
+            Tos = key.Tos,
+            Metric = key.Metric,
+        },
+    });
+
+    protected override IMessage Batch(ulong observedNs)
+    {
+        _batch.ObservedNs = observedNs;
+        return _batch;
+    }
+
+    protected override void EmptyBatch()
+    {
+        _batch.Updates.Clear();
+        _used = 0;
+    }
+
+    private static List<Route4> Others(Dictionary<RouteKey4, List<Route4>> behind, RouteKey4 key)
+    {
+        if (!behind.TryGetValue(key, out List<Route4>? others))
+        {
+            behind[key] = others = [];
+        }
+
+        return others;
+    }
+
+    /// <summary>fib_table_insert (net/ipv4/fib_trie.c): replace the first, append behind the last, or stand before the first.</summary>
+    private void Insert(RouteKey4 key, in Route4 route, ushort flags)
+    {
+        if (!Cache.TryGetValue(key, out Route4 first) || first.IsSame(in route))
+        {
+            Put(key, in route);
+            return;
+        }
+
+        if (_behind.TryGetValue(key, out List<Route4>? others))
+        {
+            Route4 wanted = route;
+            int same = others.FindIndex(o => o.IsSame(in wanted));
+            if (same >= 0)
+            {
+                others[same] = route; // an event older than the dump, or a nexthop object's change announced for all its routes
+                return;
+            }
+        }
+
+        if ((flags & Nlm.NLM_F_REPLACE) != 0)
+        {
+            Put(key, in route);
+        }
+        else if ((flags & Nlm.NLM_F_APPEND) != 0)
+        {
+            Others(_behind, key).Add(route);
+        }
+        else
+        {
+            Others(_behind, key).Insert(0, first);
+            Put(key, in route);
+        }
+    }
+
+    private void Delete(RouteKey4 key, in Route4 route)
+    {
+        if (!Cache.TryGetValue(key, out Route4 first))
+        {
+            return;
+        }
+
+        if (first.IsSame(in route))
+        {
+            RemoveFirst(key);
+            return;
+        }
+
+        Route4 wanted = route;
+        int i = _behind.TryGetValue(key, out List<Route4>? others) ? others.FindIndex(o => o.IsSame(in wanted)) : -1;
+        if (i < 0)
+        {
+            _cascade.Doubt(); // an event older than the dump, or something we don't understand
+            return;
+        }
+
+        others!.RemoveAt(i);
+        if (others.Count == 0)
+        {
+            _behind.Remove(key);
+        }
+    }
+
+    private void RemoveFirst(RouteKey4 key)
+    {
+        if (!_behind.TryGetValue(key, out List<Route4>? others))
+        {
+            Remove(key);
+            return;
+        }
+
+        Route4 next = others[0];
+        others.RemoveAt(0);
+        if (others.Count == 0)
+        {
+            _behind.Remove(key);
+        }
+
+        Put(key, in next);
+    }
+
+    private void ApplyCascade()
+    {
+        foreach (RouteKey4 key in _behind.Keys.ToList())
+        {
+            List<Route4> others = _behind[key];
+            for (int i = others.Count - 1; i >= 0; i--)
+            {
+                Route4 r = others[i];
+                if (!Survives(key, ref r))
+                {
+                    others.RemoveAt(i);
+                }
+                else
+                {
+                    others[i] = r;
+                }
+            }
+
+            if (others.Count == 0)
+            {
+                _behind.Remove(key);
+            }
+        }
+
+        List<(RouteKey4 Key, Route4 Route, bool Survives)> changes = [];
+        foreach ((RouteKey4 key, Route4 route) in Cache)
+        {
+            Route4 r = route;
+            bool survives = Survives(key, ref r);
+            if (!survives || !r.Equals(route))
+            {
+                changes.Add((key, r, survives));
+            }
+        }
+
+        foreach ((RouteKey4 key, Route4 route, bool survives) in changes)
+        {
+            if (survives)
+            {
+                Put(key, in route);
+            }
+            else
+            {
+                RemoveFirst(key);
+            }
+        }
+    }
+
+    private bool Survives(RouteKey4 key, ref Route4 r)
+    {
+        // fib_sync_down_addr looks only at the main table (VRF devices have their own).
+        if (r.PreferredSource != 0 && key.Table == RouteConstants.RT_TABLE_MAIN && _cascade.DeadAddresses.Contains(r.PreferredSource))
+        {
+            return false;
+        }
+
+        if (r.NexthopId != 0)
+        {
+            return !_cascade.DeadNexthops.Contains(r.NexthopId);
+        }
+
+        if (r.Multipath is null)
+        {
+            if (r.Index == 0)
+            {
+                return true;
+            }
+
+            if (IsDead(r.Index, r.Scope))
+            {
+                return false;
+            }
+
+            if (LosesLink(r.Index, r.Scope))
+            {
+                r.NexthopFlags |= LinkDownFlags(r.Index);
+                r.Flags |= LinkDownFlags(r.Index);
+            }
+
+            return true;
+        }
+
+        return SurvivesMultipath(ref r);
+    }
+
+    private bool SurvivesMultipath(ref Route4 r)
+    {
+        const byte DeadFlags = RouteConstants.RTNH_F_DEAD | RouteConstants.RTNH_F_LINKDOWN;
+        RouteNexthop[] members = r.Multipath!;
+        bool alive = false;
+        for (int i = 0; i < members.Length; i++)
+        {
+            RouteNexthop n = members[i];
+            if (_cascade.Gone.Contains(n.Index))
+            {
+                return false; // NETDEV_UNREGISTER takes the whole route
+            }
+
+            byte flags = IsDead(n.Index, r.Scope) ? DeadFlags
+                : LosesLink(n.Index, r.Scope) ? LinkDownFlags(n.Index)
+                : (byte)0;
+            alive |= !IsDead(n.Index, r.Scope) && ((n.Flags & RouteConstants.RTNH_F_DEAD) == 0 || _interfaces.IsUp(n.Index));
+            if ((n.Flags | flags) != n.Flags)
+            {
+                if (ReferenceEquals(members, r.Multipath))
+                {
+                    members = [.. members]; // the array may be the one that was published
+                }
+
+                members[i] = n with { Flags = (byte)(n.Flags | flags) };
+            }
+        }
+
+        r.Multipath = members;
+        return alive;
+    }
+
+    private bool IsDead(int index, byte scope) =>
+        _cascade.Down.Contains(index) && (scope != RouteConstants.RT_SCOPE_HOST || _cascade.Unaddressed.Contains(index) || _cascade.Gone.Contains(index));
+
+    private bool LosesLink(int index, byte scope) => scope != RouteConstants.RT_SCOPE_HOST && _cascade.LinkDown.Contains(index);
+
+    /// <summary>fib_nexthop_info shows a nexthop without link as dead where the interface ignores such routes.</summary>
+    private byte LinkDownFlags(int index) => (byte)(_interfaces.IgnoresRoutesWithLinkDown(index)
+        ? RouteConstants.RTNH_F_LINKDOWN | RouteConstants.RTNH_F_DEAD
+        : RouteConstants.RTNH_F_LINKDOWN);
+
+    private ByteString GatewayBytes(uint gateway)
+    {
+        if (!_gateways.TryGetValue(gateway, out ByteString? bytes))
+        {
+            if (_gateways.Count >= KeptGateways)
+            {
+                _gateways.Clear();
+            }
+
+            bytes = ByteString.CopyFrom(InetAddress.FromV4(gateway).ToArray());
+            _gateways[gateway] = bytes;
+        }
+
+        return bytes;
+    }
+}

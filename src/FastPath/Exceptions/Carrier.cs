@@ -1,0 +1,114 @@
+using System.Runtime.InteropServices;
+using FastPathSync.Bpf;
+using FastPathSync.FastPath.Ports;
+using FastPathSync.Hosting;
+using FastPathSync.Linux;
+
+namespace FastPathSync.FastPath.Exceptions;
+
+/// <summary>
+/// The TAP device fpn0 over which exceptions go to Linux, with bpf/fptun.bpf.c on its hooks. It has no addresses, no ARP
+/// and no IPv6, is not persistent, and goes with the process.
+/// </summary>
+internal sealed unsafe class Carrier : IDisposable
+{
+    public const string Name = "fpn0";
+
+    /// <summary>More than any UMEM frame and its trailer.</summary>
+    private const int Mtu = 9000;
+
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
+    private readonly BpfObject _program;
+
+    private Carrier(FileDescriptor tap, BpfObject program, uint ifindex)
+    {
+        Tap = tap;
+        _program = program;
+        IfIndex = ifindex;
+    }
+
+    public FileDescriptor Tap { get; }
+
+    public uint IfIndex { get; }
+
+    public (ulong Injected, ulong Invalid) Counters
+    {
+        get
+        {
+            BpfMap m = _program.Map("counters");
+            return (m.Sum(0), m.Sum(1));
+        }
+    }
+
+    public static Carrier Create(in ReinjectionCookie cookie)
+    {
+        // The device of a fast path that has just died may take a moment to go.
+        ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_patience.TotalNanoseconds;
+        while (Libc.if_nametoindex(Name) != 0)
+        {
+            if (MonotonicClock.Nanoseconds > deadline)
+            {
+                throw new DaemonStartException(
+                    Errno.EEXIST, $"interface {Name} already exists in this namespace: another instance runs here (stop it with fpctl --instance NAME stop), or something else has made it (ip link delete {Name})");
+            }
+
+            Thread.Sleep(10);
+        }
+
+        FileDescriptor tap = FileDescriptor.FromCall(Libc.open("/dev/net/tun", Libc.O_RDWR | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0), "open", "/dev/net/tun");
+        BpfObject? program = null;
+        try
+        {
+            Libc.ifreq r = NetDevice.Request(Name);
+            r.ifr_flags = Libc.IFF_TAP | Libc.IFF_NO_PI;
+            LinuxException.ThrowIfNegative(Libc.ioctl(tap.Number, Libc.TUNSETIFF, &r), "create TAP device", Name);
+            DisableIpv6();
+            using NetDevice device = new();
+            device.SetMtu(Name, Mtu);
+            uint ifindex = Libc.if_nametoindex(Name);
+            program = BpfObject.Open("fptun");
+            program.SetConstants(".rodata.constants", cookie);
+            program.Load();
+            program.Program("fptun").AttachTc(ifindex);
+            device.SetFlags(Name, Libc.IFF_UP | Libc.IFF_NOARP);
+            return new Carrier(tap, program, ifindex);
+        }
+        catch
+        {
+            program?.Dispose();
+            tap.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        Tap.Dispose();
+        _program.Dispose();
+    }
+
+    /// <summary>Before it is up, so that no router solicitation ever crosses it. A kernel without IPv6 has no such file.</summary>
+    private static void DisableIpv6()
+    {
+        string path = $"/proc/sys/net/ipv6/conf/{Name}/disable_ipv6";
+        if (File.Exists(path))
+        {
+            File.WriteAllText(path, "1");
+        }
+    }
+}
+
+/// <summary>Two random words that mark an injected packet where generic XDP sees it again; nobody outside can know them.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal readonly struct ReinjectionCookie(ulong first, ulong second)
+{
+    public readonly ulong First = first;
+    public readonly ulong Second = second;
+
+    public static ReinjectionCookie Random()
+    {
+        Span<ulong> words = stackalloc ulong[2];
+        System.Security.Cryptography.RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(words));
+        return new ReinjectionCookie(words[0], words[1]);
+    }
+}

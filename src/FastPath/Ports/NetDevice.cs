@@ -1,0 +1,86 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using FastPathSync.Linux;
+
+namespace FastPathSync.FastPath.Ports;
+
+/// <summary>What an interface is right now, straight from the kernel (device ioctls of the namespace of its creator).</summary>
+internal sealed unsafe class NetDevice : IDisposable
+{
+    private readonly FileDescriptor _socket =
+        FileDescriptor.FromCall(Libc.socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0), "socket(AF_INET)", "device ioctls");
+
+    public static Libc.ifreq Request(string name)
+    {
+        Libc.ifreq r = default;
+        int n = Encoding.UTF8.GetBytes(name, new Span<byte>(r.ifr_name, 15));
+        r.ifr_name[n] = 0;
+        return r;
+    }
+
+    /// <summary>False when the interface is gone.</summary>
+    public bool TryGetFlags(string name, out short flags)
+    {
+        Libc.ifreq r = Request(name);
+        bool ok = Libc.ioctl(_socket.Number, Libc.SIOCGIFFLAGS, &r) >= 0;
+        flags = r.ifr_flags;
+        return ok;
+    }
+
+    public bool TryGetMtu(string name, out int mtu)
+    {
+        Libc.ifreq r = Request(name);
+        bool ok = Libc.ioctl(_socket.Number, Libc.SIOCGIFMTU, &r) >= 0;
+        mtu = r.ifr_mtu;
+        return ok;
+    }
+
+    /// <summary>The MAC with its first byte lowest, as the XDP program compares it; and the ARPHRD_* type.</summary>
+    public bool TryGetAddress(string name, out ulong mac, out ushort type)
+    {
+        Libc.ifreq r = Request(name);
+        bool ok = Libc.ioctl(_socket.Number, Libc.SIOCGIFHWADDR, &r) >= 0;
+        type = r.sa_family;
+        mac = 0;
+        for (int i = 0; i < 6; i++)
+        {
+            mac |= (ulong)r.sa_data[i] << (8 * i);
+        }
+
+        return ok;
+    }
+
+    /// <summary>Receive queues in use; 1 for devices that tell of none.</summary>
+    public int ReceiveQueues(string name)
+    {
+        Libc.ethtool_channels c = new() { cmd = Libc.ETHTOOL_GCHANNELS };
+        Libc.ifreq r = Request(name);
+        r.ifr_data = &c;
+        return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0 ? 1 : (int)Math.Max(1, c.rx_count + c.combined_count);
+    }
+
+    /// <summary>"veth"; empty when the driver tells no name.</summary>
+    public string Driver(string name)
+    {
+        Libc.ethtool_drvinfo d = new() { cmd = Libc.ETHTOOL_GDRVINFO };
+        Libc.ifreq r = Request(name);
+        r.ifr_data = &d;
+        return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0 ? "" : Marshal.PtrToStringUTF8((nint)d.driver) ?? "";
+    }
+
+    public void SetMtu(string name, int mtu)
+    {
+        Libc.ifreq r = Request(name);
+        r.ifr_mtu = mtu;
+        LinuxException.ThrowIfNegative(Libc.ioctl(_socket.Number, Libc.SIOCSIFMTU, &r), "set MTU of", name);
+    }
+
+    public void SetFlags(string name, short flags)
+    {
+        Libc.ifreq r = Request(name);
+        r.ifr_flags = flags;
+        LinuxException.ThrowIfNegative(Libc.ioctl(_socket.Number, Libc.SIOCSIFFLAGS, &r), "set flags of", name);
+    }
+
+    public void Dispose() => _socket.Dispose();
+}

@@ -1,0 +1,442 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Exceptions;
+using FastPathSync.FastPath.Xsk;
+using FastPathSync.Linux;
+using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.FastPath.Worker;
+
+/// <summary>
+/// One pinned thread: receives bursts from its sockets, runs the pipeline, puts packets on TX rings or hands them to the
+/// injector, and keeps the frames going round. It allocates nothing, locks nothing, reads no clock, and makes no system
+/// call per packet.
+/// </summary>
+internal sealed unsafe class ForwardingWorker : IDisposable
+{
+    /// <summary>Empty loops before it sleeps; about 20 µs.</summary>
+    private const int SpinLoops = 400;
+
+    /// <summary>Asleep it must still beat within HEARTBEAT_PERIOD_NS of bpf/xdp_def.h.</summary>
+    private const int SleepMilliseconds = 8;
+
+    private const int RefillBatch = 64;
+
+    /// <summary>
+    /// Ten times the weight of an ordinary process: a machine busy with other things must not keep a worker off its CPU
+    /// so long that the heartbeat counts it as hung (40 ms).
+    /// </summary>
+    private const int Niceness = -10;
+
+    /// <summary>A frame counts as lost when this many looks in a row, 8 ms apart, did not find it.</summary>
+    private const int LossLooks = 16;
+
+    private readonly Umem _umem;
+    private readonly ulong* _beat;
+    private readonly bool _spin;
+    private readonly WorkerTables _tables;
+    private readonly WorkerState* _state;
+    private readonly Injector _injector;
+    private readonly Thread _thread;
+    private readonly Libc.pollfd* _poll;
+    private FrameList _free;
+    private PacketVector _vector;
+    private SocketSet _set;
+    private SocketSet _nextSet;
+    private bool _stop;
+    private uint _fillTarget;
+    private ulong _missing;
+    private int _looks;
+
+    public ForwardingWorker(int id, int cpu, Umem umem, SocketSet set, in WorkerTables tables, WorkerState* state, ulong* beat, Injector injector, bool spin)
+    {
+        Id = id;
+        Cpu = cpu;
+        _umem = umem;
+        _set = set;
+        _nextSet = set;
+        _tables = tables;
+        _state = state;
+        _beat = beat;
+        _injector = injector;
+        _spin = spin;
+        _free = new FrameList(umem.Frames, umem.FrameSize);
+        _vector = PacketVector.Allocate();
+        _poll = (Libc.pollfd*)NativeMemory.AlignedAlloc((nuint)(256 * sizeof(Libc.pollfd)), 64);
+        _state->Id = (uint)id;
+        _state->Cpu = (uint)cpu;
+        _state->Frames = umem.Frames;
+        _state->FramesLost = 0;
+        UseSet();
+        _thread = new Thread(Run, 256 << 10) { Name = $"worker-{id}", IsBackground = true };
+    }
+
+    public int Id { get; }
+
+    public int Cpu { get; }
+
+    /// <summary>Why the thread ended, when it was not told to.</summary>
+    public Exception? Failure { get; private set; }
+
+    public void Start() => _thread.Start();
+
+    public void Stop()
+    {
+        Volatile.Write(ref _stop, true);
+        if (_thread.IsAlive)
+        {
+            _thread.Join();
+        }
+    }
+
+    /// <summary>
+    /// Makes the worker use another set. When this returns true it has let go of the old one, and the frames that were in
+    /// rings of sockets not in the new set are free again.
+    /// </summary>
+    public bool Exchange(SocketSet set, TimeSpan patience)
+    {
+        SocketSet old = _set;
+        Volatile.Write(ref _nextSet, set);
+        ulong deadline = MonotonicClock.Nanoseconds + (ulong)patience.TotalNanoseconds;
+        while (Volatile.Read(ref _set) != set)
+        {
+            if (MonotonicClock.Nanoseconds > deadline || Failure is not null)
+            {
+                return false;
+            }
+
+            Thread.Sleep(1);
+        }
+
+        old.Dispose();
+        return true;
+    }
+
+    public void Dispose()
+    {
+        Stop();
+        _vector.Free();
+        _free.Free();
+        NativeMemory.AlignedFree(_poll);
+        _set.Dispose();
+        _injector.Dispose();
+    }
+
+    private void Run()
+    {
+        try
+        {
+            ulong* mask = stackalloc ulong[16];
+            new Span<ulong>(mask, 16).Clear();
+            mask[Cpu >> 6] = 1ul << (Cpu & 63);
+            LinuxException.ThrowIfNegative(Libc.sched_setaffinity(0, 128, mask), "sched_setaffinity to CPU", $"{Cpu}");
+            _ = Libc.setpriority(Libc.PRIO_PROCESS, 0, Niceness); // without CAP_SYS_NICE it works, with less certainty
+            Volatile.Write(ref _state->Online, 1);
+            Loop();
+        }
+        catch (Exception e)
+        {
+            Failure = e; // its beat stops, so XDP hands over to Linux; the control thread sees the failure and ends the process
+        }
+        finally
+        {
+            Volatile.Write(ref _state->Online, 0);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Loop()
+    {
+        int idle = 0;
+        while (!Volatile.Read(ref _stop))
+        {
+            if (Volatile.Read(ref _nextSet) != _set)
+            {
+                SwitchSet();
+            }
+
+            int count = _set.Count;
+            XskSocket** sockets = _set.Sockets;
+            uint received = 0;
+            for (int i = 0; i < count; i++)
+            {
+                received += Receive(sockets[i]);
+            }
+
+            for (int i = 0; i < count; i++)
+            {
+                XskSocket* s = sockets[i];
+                if (s->KickNeeded != 0)
+                {
+                    Kick(s);
+                }
+
+                Reclaim(s);
+            }
+
+            for (int i = 0; i < count; i++)
+            {
+                Refill(sockets[i]);
+            }
+
+            // No reference into a table is held here.
+            Volatile.Write(ref _state->Quiescent, _state->Quiescent + 1);
+            Volatile.Write(ref *_beat, *_beat + 1);
+            if (received != 0)
+            {
+                idle = 0;
+            }
+            else if (++idle >= SpinLoops)
+            {
+                idle = 0;
+                CheckFrames();
+                if (!_spin)
+                {
+                    _state->Sleeps++;
+                    _ = Libc.Quiet.poll(_poll, (nuint)count, SleepMilliseconds);
+                }
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private uint Receive(XskSocket* s)
+    {
+        uint n = s->Rx.Available;
+        if (n == 0)
+        {
+            return 0;
+        }
+
+        if (n > PacketVector.Size)
+        {
+            n = PacketVector.Size;
+        }
+
+        byte* memory = _umem.Base;
+        uint index = s->Rx.Index;
+        for (uint i = 0; i < n; i++)
+        {
+            ref Libc.xdp_desc d = ref s->Rx.Descriptor(index + i);
+            ulong address = d.addr;
+            _vector.Frame[i] = address;
+            _vector.Data[i] = memory + address;
+            _vector.Length[i] = d.len;
+        }
+
+        s->Rx.Index = index + n;
+        s->Rx.Release();
+        s->Outstanding -= n;
+        _vector.Count = (int)n;
+        Pipeline.Run(ref _vector, in _tables, s->PortId, s->PartialChecksums);
+        Settle(s->PortId);
+        _state->Bursts++;
+        return n;
+    }
+
+    /// <summary>Every packet of the vector goes one of three ways, and is counted there.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Settle(int rxPort)
+    {
+        XskSocket** txByPort = _set.TxByPort;
+        PortCounters* rx = _tables.Counters + rxPort;
+        int n = _vector.Count;
+        ulong forwarded = 0;
+        for (int i = 0; i < n; i++)
+        {
+            byte verdict = _vector.Verdict[i];
+            if (verdict == (byte)Verdict.Forward)
+            {
+                int port = _vector.TxPort[i];
+                XskSocket* s = txByPort[port];
+                if (s != null && (s->Tx.Index - Volatile.Read(ref *s->Tx.Consumer) < XskSocket.RingSize || MakeRoom(s)))
+                {
+                    uint length = _vector.TxLength[i];
+                    ref Libc.xdp_desc d = ref s->Tx.Descriptor(s->Tx.Index);
+                    d.addr = _vector.Frame[i];
+                    d.len = length;
+                    d.options = 0;
+                    s->Tx.Index++;
+                    s->KickNeeded = 1;
+                    PortCounters* tx = _tables.Counters + port;
+                    tx->Tx++;
+                    tx->TxBytes += length;
+                    forwarded++;
+                }
+                else
+                {
+                    rx->Dropped[(int)DropReason.TxRingFull]++;
+                    _free.Push(_vector.Frame[i]);
+                }
+            }
+            else if (verdict == (byte)Verdict.Punt)
+            {
+                _injector.Add(_vector.Data[i], _vector.Length[i], rxPort, _vector.Reason[i]);
+            }
+            else
+            {
+                rx->Dropped[_vector.Reason[i]]++;
+                _free.Push(_vector.Frame[i]);
+            }
+        }
+
+        rx->Forwarded += forwarded;
+        if (_injector.Count != 0)
+        {
+            // Sent before the frames are given back: the kernel copies inside the call.
+            _injector.Flush(rx);
+            for (int i = 0; i < n; i++)
+            {
+                if (_vector.Verdict[i] == (byte)Verdict.Punt)
+                {
+                    _free.Push(_vector.Frame[i]);
+                }
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private bool MakeRoom(XskSocket* s)
+    {
+        Kick(s);
+        Reclaim(s);
+        return s->Tx.Waiting < XskSocket.RingSize;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Kick(XskSocket* s)
+    {
+        s->Tx.Publish();
+        if (s->Tx.NeedsWakeup)
+        {
+            _ = Libc.Quiet.sendto(s->Fd, null, 0, Libc.MSG_DONTWAIT, null, 0);
+        }
+
+        // What the kernel left (its budget was spent, the device is down) is kicked again in the next loop.
+        s->KickNeeded = s->Tx.Waiting;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Reclaim(XskSocket* s)
+    {
+        uint n = s->Completion.Available;
+        if (n != 0)
+        {
+            uint index = s->Completion.Index;
+            for (uint i = 0; i < n; i++)
+            {
+                _free.Push(s->Completion.Address(index + i));
+            }
+
+            s->Completion.Index = index + n;
+            s->Completion.Release();
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Refill(XskSocket* s)
+    {
+        int want = (int)(_fillTarget - s->Outstanding); // negative after the target was lowered
+        if (want < RefillBatch)
+        {
+            return;
+        }
+
+        uint n = Math.Min((uint)want, _free.Count);
+        if (n != 0)
+        {
+            uint index = s->Fill.Index;
+            for (uint i = 0; i < n; i++)
+            {
+                s->Fill.Address(index + i) = _free.Pop();
+            }
+
+            s->Fill.Index = index + n;
+            s->Fill.Publish();
+            s->Outstanding += n;
+        }
+    }
+
+    /// <summary>
+    /// Looks for every frame in the free list and the rings. One on its way between two rings, inside the kernel, is in
+    /// neither: only what stays missing counts as lost.
+    /// </summary>
+    private void CheckFrames()
+    {
+        ulong inFill = 0, inRings = 0;
+        for (int i = 0; i < _set.Count; i++)
+        {
+            XskSocket* s = _set.Sockets[i];
+            inFill += s->Fill.Waiting;
+            inRings += s->Rx.Available + s->Tx.Waiting + s->Completion.Available;
+        }
+
+        ulong found = inFill + inRings + _free.Count;
+        ulong missing = found < _umem.Frames ? _umem.Frames - found : 0;
+        _state->FramesInUse = _umem.Frames - Math.Min(_umem.Frames, inFill + _free.Count);
+        _missing = _looks == 0 ? missing : Math.Min(_missing, missing);
+        if (missing == 0 || ++_looks >= LossLooks)
+        {
+            _state->FramesLost = missing == 0 ? 0 : _missing;
+            _looks = 0;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void SwitchSet()
+    {
+        SocketSet next = Volatile.Read(ref _nextSet);
+        for (int i = 0; i < _set.Count; i++)
+        {
+            XskSocket* s = _set.Sockets[i];
+            if (!next.Contains(s))
+            {
+                Drain(s);
+            }
+        }
+
+        Volatile.Write(ref _set, next);
+        UseSet();
+    }
+
+    /// <summary>Takes every frame out of the rings of a socket that the kernel has let go of.</summary>
+    private void Drain(XskSocket* s)
+    {
+        Reclaim(s);
+        for (uint i = *s->Fill.Consumer; i != s->Fill.Index; i++)
+        {
+            _free.Push(s->Fill.Address(i));
+        }
+
+        for (; s->Rx.Available != 0; s->Rx.Index++)
+        {
+            _free.Push(s->Rx.Descriptor(s->Rx.Index).addr);
+        }
+
+        for (uint i = *s->Tx.Consumer; i != s->Tx.Index; i++)
+        {
+            _free.Push(s->Tx.Descriptor(i).addr);
+        }
+    }
+
+    private void UseSet()
+    {
+        int n = Math.Min(_set.Count, 256);
+        for (int i = 0; i < n; i++)
+        {
+            _poll[i] = new Libc.pollfd { fd = _set.Sockets[i]->Fd, events = Libc.POLLIN };
+        }
+
+        // Half of the frames may be on their way out; the other half is shared out for receiving.
+        _fillTarget = n == 0 ? 0 : Math.Clamp(_umem.Frames / 2 / (uint)n, (uint)RefillBatch, XskSocket.RingSize);
+        for (int i = 0; i < n; i++)
+        {
+            XskSocket* s = _set.Sockets[i];
+            if (s->Outstanding < _fillTarget)
+            {
+                Refill(s);
+            }
+        }
+    }
+}

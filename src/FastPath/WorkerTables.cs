@@ -1,0 +1,37 @@
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.FastPath;
+
+/// <summary>
+/// Where a worker finds the tables: pointers into the attached segments, made once when the worker starts. All are
+/// read-only to it but UseStamps and Counters.
+/// </summary>
+public readonly unsafe struct WorkerTables
+{
+    public required VrfState* Vrf { get; init; }
+
+    /// <summary>NexthopSegment.Words</summary>
+    public required ulong* Nexthops { get; init; }
+
+    public required GroupMember* Members { get; init; }
+
+    public required Adjacency* Adjacencies { get; init; }
+
+    public required NeighbourHash Neighbours { get; init; }
+
+    public required Fib4Reader Fib { get; init; }
+
+    public required LocalAddressFilter LocalAddresses { get; init; }
+
+    /// <summary>By neighbour slot; written when the second differs.</summary>
+    public required uint* UseStamps { get; init; }
+
+    /// <summary>This worker's counters by PortId: WorkerSegment.Port(s, 0).</summary>
+    public required PortCounters* Counters { get; init; }
+
+    /// <summary>CLOCK_MONOTONIC seconds, kept by the control thread of the process (a worker reads no clock).</summary>
+    public required uint* CoarseSecond { get; init; }
+
+    /// <summary>Random per start of the process, the same in all its workers: which member of a group a flow takes.</summary>
+    public required uint FlowSeed { get; init; }
+}

@@ -1,0 +1,63 @@
+using FastPathSync.Linux;
+
+namespace FastPathSync.FastPath.Xsk;
+
+/// <summary>A worker's packet memory: frames of one size, shared by all its sockets, so that forwarding hands over an address.</summary>
+internal sealed unsafe class Umem : IDisposable
+{
+    private const nuint HugePage = 2 << 20;
+    private readonly MemoryMapping _mapping;
+    private readonly List<XskBinding> _bindings = [];
+
+    public Umem(int worker, uint frames, uint frameSize)
+    {
+        Frames = frames;
+        FrameSize = frameSize;
+        nuint length = (nuint)frames * frameSize;
+        try
+        {
+            _mapping = MemoryMapping.Anonymous(length + HugePage, 0, $"UMEM of worker {worker}");
+        }
+        catch (LinuxException e)
+        {
+            throw new Hosting.DaemonStartException(
+                e.ErrorNumber, $"worker {worker}: no memory for {frames} packet frames of {frameSize} bytes ({length >> 20} MB): {e.Message}; give fewer with --frames", e);
+        }
+
+        _mapping.AdviseHugePages();
+        Base = (byte*)(((nuint)_mapping.Address + HugePage - 1) & ~(HugePage - 1));
+        for (nuint i = 0; i < length; i += 4096)
+        {
+            Base[i] = 0; // prefault: no page fault on the packet path
+        }
+    }
+
+    public byte* Base { get; }
+
+    public uint Frames { get; }
+
+    public uint FrameSize { get; }
+
+    /// <summary>The longest frame that fits behind the kernel's headroom.</summary>
+    public static uint MaxFrame(uint frameSize) => frameSize - Libc.XDP_PACKET_HEADROOM;
+
+    /// <summary>
+    /// Registers the memory with a socket that is about to be bound, or names the bound socket that already has. The
+    /// sharing one may be any that is still bound: the first may have gone with its interface.
+    /// </summary>
+    internal XskBinding? Sharer => _bindings.Find(b => !b.Gone);
+
+    internal void Add(XskBinding binding) => _bindings.Add(binding);
+
+    internal void Remove(XskBinding binding) => _bindings.Remove(binding);
+
+    public void Dispose()
+    {
+        foreach (XskBinding b in _bindings.ToArray())
+        {
+            b.Dispose();
+        }
+
+        _mapping.Dispose();
+    }
+}

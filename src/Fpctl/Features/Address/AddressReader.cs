@@ -1,0 +1,41 @@
+using FastPathSync.Fpctl.Inspection;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Fpctl.Features.Address;
+
+/// <summary>Makes address views of the tables.</summary>
+internal sealed unsafe class AddressReader(InstanceTables tables)
+{
+    private const uint IFA_F_SECONDARY = 1;
+
+    public IEnumerable<AddressView> Show() => tables.Addresses.All()
+        .GroupBy(a => a.Value.IfIndex, a => a.Value)
+        .OrderBy(g => g.Key)
+        .Select(g => View(g.Key, g));
+
+    private AddressView View(uint ifindex, IEnumerable<AddressRecord> addresses)
+    {
+        InterfaceRecord i = tables.Interfaces.GetValueOrDefault(ifindex);
+        return new AddressView
+        {
+            Ifindex = ifindex,
+            Ifname = tables.InterfaceName(ifindex),
+            Flags = KernelNames.InterfaceFlags(i.Flags),
+            Mtu = i.Mtu,
+            Operstate = KernelNames.OperState(i.OperState),
+            Address = i.AddressLength == 6 ? Ipv4Text.Mac(new ReadOnlySpan<byte>(i.Address, 6)) : null,
+            AddressInfo = [.. addresses.OrderBy(a => a.Flags & IFA_F_SECONDARY).ThenBy(a => a.Local).Select(Info)],
+        };
+    }
+
+    private static AddressInfo Info(AddressRecord a) => new()
+    {
+        Local = Ipv4Text.Address(a.Local),
+        Address = a.Peer == 0 || a.Peer == a.Local ? null : Ipv4Text.Address(a.Peer),
+        Prefixlen = a.PrefixLength,
+        Broadcast = a.Broadcast == 0 ? null : Ipv4Text.Address(a.Broadcast),
+        Scope = KernelNames.Scope(a.Scope),
+        Secondary = (a.Flags & IFA_F_SECONDARY) != 0 ? true : null,
+        Label = a.Label.ToString() is { Length: > 0 } label ? label : null,
+    };
+}

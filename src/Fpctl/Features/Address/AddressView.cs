@@ -1,0 +1,43 @@
+using System.Text.Json.Serialization;
+
+namespace FastPathSync.Fpctl.Features.Address;
+
+/// <summary>An interface that has IPv4 addresses, in the keys of `ip -j -4 address`.</summary>
+internal sealed record AddressView
+{
+    public required uint Ifindex { get; init; }
+
+    public required string Ifname { get; init; }
+
+    public required string[] Flags { get; init; }
+
+    public required uint Mtu { get; init; }
+
+    public required string Operstate { get; init; }
+
+    /// <summary>The MAC address.</summary>
+    public string? Address { get; init; }
+
+    [JsonPropertyName("addr_info")]
+    public required IReadOnlyList<AddressInfo> AddressInfo { get; init; }
+}
+
+internal sealed record AddressInfo
+{
+    public string Family { get; } = "inet";
+
+    public required string Local { get; init; }
+
+    /// <summary>The peer's, on point-to-point links.</summary>
+    public string? Address { get; init; }
+
+    public required int Prefixlen { get; init; }
+
+    public string? Broadcast { get; init; }
+
+    public required string Scope { get; init; }
+
+    public bool? Secondary { get; init; }
+
+    public string? Label { get; init; }
+}

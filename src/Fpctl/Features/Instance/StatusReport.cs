@@ -1,0 +1,252 @@
+using FastPathSync.Fpctl.Cli;
+using FastPathSync.Fpctl.Supervisor;
+using FastPathSync.Linux;
+using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Fpctl.Features.Instance;
+
+internal enum InstanceState
+{
+    Healthy,
+    Degraded,
+    Stopped,
+}
+
+/// <param name="State">As in daemons.json, or "halted" for a process that was stopped by a signal, or "dead".</param>
+internal sealed record DaemonStatus(string Name, int Pid, string State, DateTimeOffset Since, int Restarts, string? LastExit, string? Text);
+
+internal sealed record PortReport(string Name, string Vrf, string Mode, bool ZeroCopy, uint Queues, uint Mtu, string State);
+
+internal sealed record Demotion(DemotionEffect Effect, string Object, string Reason, TimeSpan Age);
+
+/// <summary>How an instance does, from daemons.json, /proc and the segments. Taking it needs no daemon's help.</summary>
+internal sealed class StatusReport
+{
+    /// <summary>The fast path's control thread beats ten times a second.</summary>
+    private static readonly TimeSpan s_heartbeatLimit = TimeSpan.FromMilliseconds(500);
+
+    private StatusReport(string instance) => Instance = instance;
+
+    public string Instance { get; }
+
+    public InstanceState State { get; private set; } = InstanceState.Stopped;
+
+    public SupervisorPhase? Phase { get; private set; }
+
+    /// <summary>Kernel and tables agree and nothing is in flight.</summary>
+    public bool Synchronized { get; private set; }
+
+    /// <summary>Age of the fast path's last heartbeat; null when it has never beaten.</summary>
+    public TimeSpan? Heartbeat { get; private set; }
+
+    public bool HeartbeatFresh => Heartbeat is TimeSpan age && age <= s_heartbeatLimit;
+
+    /// <summary>The XDP programs redirect to the workers.</summary>
+    public bool Forwarding { get; private set; }
+
+    public IReadOnlyList<DaemonStatus> Daemons { get; private set; } = [];
+
+    public IReadOnlyList<PortReport> Ports { get; private set; } = [];
+
+    /// <summary>What is passed to Linux because it is not honoured (effects Vrf, Ingress, Egress).</summary>
+    public IReadOnlyList<Demotion> Demotions { get; private set; } = [];
+
+    /// <summary>What is not honoured, and not obeyed either (effect Bypassed).</summary>
+    public IReadOnlyList<Demotion> Bypassed { get; private set; } = [];
+
+    /// <summary>Why it is not healthy, one sentence each.</summary>
+    public List<string> Problems { get; } = [];
+
+    public ulong FramesTotal { get; private set; }
+
+    public ulong FramesInUse { get; private set; }
+
+    public ulong FramesLost { get; private set; }
+
+    /// <param name="context">Whose instance.</param>
+    /// <param name="settle">How long to wait for it to become healthy: an update in flight is no disease.</param>
+    public static StatusReport Take(CliContext context, TimeSpan settle)
+    {
+        ulong deadline = MonotonicClock.Nanoseconds + (ulong)settle.TotalNanoseconds;
+        while (true)
+        {
+            StatusReport report = new(context.Instance.Name);
+            report.Fill(context);
+            if (report.State != InstanceState.Degraded || MonotonicClock.Nanoseconds >= deadline)
+            {
+                return report;
+            }
+
+            Thread.Sleep(20);
+        }
+    }
+
+    private void Fill(CliContext context)
+    {
+        Hosting.Instance instance = context.Instance;
+        DaemonList? list = DaemonList.TryRead(instance);
+        if (list is null || !InstanceStop.IsRunning(instance))
+        {
+            return;
+        }
+
+        State = InstanceState.Healthy;
+        Phase = list.Phase;
+        FillDaemons(list);
+        try
+        {
+            FillVrf(context);
+            FillFastPath(context);
+        }
+        catch (Exception e) when (e is CliError or SegmentException or LinuxException)
+        {
+            Problem(e is SegmentException ? e.Message : "the supervisor does not answer: the tables can't be read just now");
+        }
+
+        if (Ports.Count == 0 && InstancePlan.TryRead(instance) is InstancePlan plan)
+        {
+            Ports = [.. plan.Ports.Select(p => new PortReport(p, "default", "none", false, 0, 0, "unserved"))];
+        }
+    }
+
+    private void FillDaemons(DaemonList list)
+    {
+        List<DaemonStatus> daemons = [];
+        foreach (DaemonRecord d in list.Daemons)
+        {
+            ProcessIdentity process = new(d.Pid, d.StartTime);
+            bool alive = d.Pid != 0 && process.IsAlive;
+            string state = d.State is DaemonState.Ready or DaemonState.Starting && !alive ? "dead"
+                : alive && process.IsStopped ? "halted"
+                : d.State.ToString().ToLowerInvariant();
+            daemons.Add(new DaemonStatus(d.Name, d.Pid, state, d.Since, d.Restarts, d.LastExit, d.Text));
+            switch (state)
+            {
+                case "ready":
+                    break;
+                case "halted":
+                    Problem($"{d.Name} (pid {d.Pid}) is not responding: a signal has halted it; kill -CONT {d.Pid} lets it go on");
+                    break;
+                default:
+                    Problem($"{d.Name} is {state}{(d.LastExit is null ? "" : $" ({d.LastExit})")}{(d.Text is null ? "" : $": {d.Text}")}");
+                    break;
+            }
+        }
+
+        Daemons = daemons;
+    }
+
+    private unsafe void FillVrf(CliContext context)
+    {
+        using Segment? segment = context.TryOpenSegment(SegmentNames.Vrf, SegmentKind.Vrf);
+        if (segment is null)
+        {
+            Problem("the tables are not there yet (fpmd makes them)");
+            return;
+        }
+
+        VrfState* state = VrfSegment.State(segment);
+        Synchronized = Volatile.Read(ref state->Synchronized) != 0;
+        if (!Synchronized)
+        {
+            Problem(state->ManagerConnected == 0 ? "not synchronized: cmgrd is not connected to fpmd" : "not synchronized: updates from the kernel are in flight");
+        }
+
+        ulong now = MonotonicClock.Nanoseconds;
+        List<Demotion> all = [];
+        foreach ((_, DemotionRecord d) in new RecordTableReader<DemotionRecord>(VrfSegment.Demotions(segment), Capacities.Demotions).All())
+        {
+            TimeSpan age = TimeSpan.FromMilliseconds(now > d.Since ? (now - d.Since) / 1_000_000 : 0);
+            all.Add(new Demotion(d.Effect, d.Object.ToString(), d.Reason.ToString(), age));
+        }
+
+        Demotions = [.. all.Where(d => d.Effect is DemotionEffect.Vrf or DemotionEffect.Ingress or DemotionEffect.Egress)];
+        Bypassed = [.. all.Where(d => d.Effect is DemotionEffect.Bypassed)];
+    }
+
+    private unsafe void FillFastPath(CliContext context)
+    {
+        using Segment? segment = context.TryOpenSegment(SegmentNames.FastPathState, SegmentKind.FastPathState);
+        if (segment is null)
+        {
+            Problem("the fast path has not begun");
+            return;
+        }
+
+        ulong beat = Volatile.Read(ref segment.Header.Heartbeat);
+        ulong now = MonotonicClock.Nanoseconds;
+        Heartbeat = beat == 0 ? null : TimeSpan.FromMicroseconds(now > beat ? (now - beat) / 1000 : 0);
+        FastPathState* state = FastPathStateSegment.State(segment);
+        Forwarding = HeartbeatFresh && state->Forwarding != 0;
+        if (!HeartbeatFresh)
+        {
+            Problem(Heartbeat is TimeSpan age ? $"the fast path's last heartbeat is {age.TotalMilliseconds:0} ms old: Linux forwards" : "the fast path has never sent a heartbeat: Linux forwards");
+        }
+        else if (!Forwarding && !Demotions.Any(d => d.Effect == DemotionEffect.Vrf))
+        {
+            Problem("the fast path passes everything to Linux");
+        }
+
+        FillPorts(context, segment, (int)Math.Min(state->PortCount, Capacities.Ports));
+        for (int id = 0; id < Math.Min(state->WorkerCount, Capacities.Workers); id++)
+        {
+            using Segment? worker = context.TryOpenSegment(SegmentNames.Worker(id), SegmentKind.Worker);
+            if (worker is not null)
+            {
+                WorkerState* w = WorkerSegment.State(worker);
+                FramesTotal += w->Frames;
+                FramesInUse += w->FramesInUse;
+                FramesLost += w->FramesLost;
+            }
+        }
+
+        if (FramesLost > 0)
+        {
+            Problem($"{FramesLost} of {FramesTotal} UMEM frames are lost: please report it, with fastpath.log; a restart of the fast path gets them back");
+        }
+    }
+
+    private unsafe void FillPorts(CliContext context, Segment fastPath, int count)
+    {
+        using Segment? interfaces = context.TryOpenSegment(SegmentNames.Interface, SegmentKind.Interface);
+        Dictionary<uint, InterfaceRecord> byIndex = [];
+        if (interfaces is not null)
+        {
+            foreach ((_, InterfaceRecord r) in new RecordTableReader<InterfaceRecord>(interfaces.Body, Capacities.Interfaces).All())
+            {
+                byIndex[r.IfIndex] = r;
+            }
+        }
+
+        List<PortReport> ports = [];
+        for (int i = 0; i < count; i++)
+        {
+            PortState p = *FastPathStateSegment.Port(fastPath, i);
+            bool known = byIndex.TryGetValue(p.IfIndex, out InterfaceRecord r);
+            string name = known ? r.Name.ToString() : p.Name.ToString();
+            string mode = p.Mode.ToString().ToLowerInvariant();
+            string state = p.Status switch
+            {
+                PortStatus.Up => "up",
+                PortStatus.Down => "down",
+                PortStatus.Gone => "gone",
+                _ => "unserved",
+            };
+            if (state is "gone" or "unserved")
+            {
+                Problem($"port {name} is {state}: its interface is not in the namespace, or the fast path is not attached to it");
+            }
+
+            ports.Add(new PortReport(name, "default", mode, p.ZeroCopy != 0, p.Queues, known ? r.Mtu : p.Mtu, state));
+        }
+
+        Ports = ports;
+    }
+
+    private void Problem(string sentence)
+    {
+        State = InstanceState.Degraded;
+        Problems.Add(sentence);
+    }
+}

@@ -1,0 +1,16 @@
+using System.CommandLine;
+using FastPathSync.Fpctl.Inspection;
+
+namespace FastPathSync.Fpctl.Features.Neighbour;
+
+internal static class NeighbourCommand
+{
+    public static Command Create() => new("neigh", "the neighbours of this host, as the fast path knows them")
+    {
+        ShowCommand.Create(
+            "neighbours with state and last use by the fast path", FpctlJson.Default.IEnumerableNeighbourView,
+            (_, tables, _) => new NeighbourReader(tables).Show(),
+            ["neighbour", "dev", "lladdr", "state", "fast path", "used"],
+            n => [[n.Dst, n.Dev, Cell.Of(n.Lladdr), string.Join(',', n.State), Cell.Verdict(n.Fastpath, n.Reason), Cell.Ago(n.Used)]]),
+    };
+}

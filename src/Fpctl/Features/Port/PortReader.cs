@@ -1,0 +1,40 @@
+using FastPathSync.Fpctl.Features.Statistics;
+using FastPathSync.Fpctl.Inspection;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Fpctl.Features.Port;
+
+/// <summary>Makes port views of the tables.</summary>
+internal sealed unsafe class PortReader(InstanceTables tables)
+{
+    public IEnumerable<PortView> Show(string vrf)
+    {
+        StatisticsSnapshot counters = StatisticsSnapshot.Take(tables);
+        List<PortView> ports = [];
+        for (int i = 0; i < counters.Ports.Count; i++)
+        {
+            PortState p = *tables.Port(i);
+            Counters c = counters.OfPort(i);
+            bool known = tables.Interfaces.TryGetValue(p.IfIndex, out InterfaceRecord record);
+            ports.Add(new PortView
+            {
+                Ifname = p.Name.ToString(),
+                Ifindex = p.IfIndex,
+                Id = i,
+                Vrf = vrf,
+                Mode = p.Mode.ToString().ToLowerInvariant(),
+                Zerocopy = p.ZeroCopy != 0,
+                Queues = p.Queues,
+                Mtu = p.Mtu,
+                MaxMtu = p.MaxMtu,
+                State = p.Status.ToString().ToLowerInvariant(),
+                Address = known && record.AddressLength == 6 ? Ipv4Text.Mac(new ReadOnlySpan<byte>(record.Address, 6)) : null,
+                Rx = c.Rx,
+                Tx = c.Tx,
+                Forwarded = c.Forwarded,
+            });
+        }
+
+        return ports;
+    }
+}

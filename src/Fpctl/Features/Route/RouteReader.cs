@@ -1,0 +1,154 @@
+using FastPathSync.Fpctl.Features.Neighbour;
+using FastPathSync.Fpctl.Inspection;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Fpctl.Features.Route;
+
+/// <summary>Makes route views of the tables.</summary>
+internal sealed class RouteReader(InstanceTables tables)
+{
+    private readonly NexthopResolver _resolver = new(tables);
+
+    /// <summary>The routes of one table (null: of all), as ip orders them: by table, destination, prefix length, metric.</summary>
+    public IEnumerable<RouteView> Show(uint? table)
+    {
+        List<RouteRecord> routes = [];
+        Dictionary<ulong, RouteRecord> inForce = [];
+        foreach ((_, RouteRecord r) in tables.Routes.All())
+        {
+            if (RouteOrder.TableRank(r.Table) is null)
+            {
+                continue;
+            }
+
+            ulong prefix = Prefix(in r);
+            if (!inForce.TryGetValue(prefix, out RouteRecord first) || RouteOrder.Compare(in r, in first) < 0)
+            {
+                inForce[prefix] = r;
+            }
+
+            if (table is null || r.Table == table)
+            {
+                routes.Add(r);
+            }
+        }
+
+        routes.Sort((a, b) =>
+            a.Table != b.Table ? b.Table.CompareTo(a.Table)
+            : a.Destination != b.Destination ? a.Destination.CompareTo(b.Destination)
+            : a.PrefixLength != b.PrefixLength ? a.PrefixLength.CompareTo(b.PrefixLength)
+            : RouteOrder.Compare(in a, in b));
+        return routes.Select(r => View(in r, IsSame(inForce[Prefix(in r)], in r)));
+    }
+
+    /// <summary>Looks an address up as a worker would, and says by which route.</summary>
+    public RouteGetView Get(uint address)
+    {
+        (int nexthop, int depth) = tables.FibEntry(address);
+        nexthop = nexthop == 0 ? DefaultNexthop.Find(tables) : nexthop;
+        NexthopRecord record = ReadNexthop(nexthop);
+        IReadOnlyList<Resolution> ways = _resolver.Resolve(nexthop, address);
+        RouteRecord? route = RouteOrder.Find(() => tables.Routes.All().Select(r => r.Value), address);
+        bool group = tables.Word(nexthop).Action == NexthopAction.Group;
+        Resolution first = ways.FirstOrDefault(w => w.Forward, ways.Count > 0 ? ways[0] : default);
+        uint nextAddress = record.Kind == NexthopKind.Single && record.Gateway != 0 ? record.Gateway : address;
+        return new RouteGetView
+        {
+            Dst = Ipv4Text.Address(address),
+            Route = route is RouteRecord r ? View(in r, true) : null,
+            Nexthop = new NexthopReference(
+                nexthop, Ipv4Text.Prefix(address & RouteOrder.Mask(depth), depth), NonZero(record.ObjectId), NexthopKindName(record.Kind)),
+            Gateway = group || record.Gateway == 0 ? null : Ipv4Text.Address(record.Gateway),
+            Dev = group || record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
+            Lladdr = group ? null : Lladdr(in first),
+            Port = group ? null : Port(in first),
+            Mtu = first.Forward ? NonZero(first.Mtu) : null,
+            Fastpath = first.Forward ? "forward" : "punt",
+            Reason = first.Forward ? null : ReasonNames.Of(first.Reason),
+            Neighbour = group || record.IfIndex == 0 || record.Kind != NexthopKind.Single ? null
+                : new NeighbourReader(tables).Find(record.IfIndex, nextAddress),
+            Nexthops = group ? [.. ways.Select(w => Member(in w))] : null,
+            Warning = Disagreement(route, nexthop, depth),
+        };
+    }
+
+    private RouteView View(in RouteRecord r, bool active)
+    {
+        NexthopRecord record = ReadNexthop(r.Nexthop);
+        IReadOnlyList<Resolution> ways = _resolver.Resolve(r.Nexthop, null);
+        bool group = record.Kind == NexthopKind.Group;
+        Resolution first = ways.FirstOrDefault(w => w.Forward, ways.Count > 0 ? ways[0] : default);
+        PuntReason? tos = r.Tos != 0 ? PuntReason.TosRoute : null;
+        bool forward = first.Forward && tos is null;
+        return new RouteView
+        {
+            Type = KernelNames.RouteType(r.Type),
+            Dst = Ipv4Text.Prefix(r.Destination, r.PrefixLength),
+            Gateway = group || record.Gateway == 0 ? null : Ipv4Text.Address(record.Gateway),
+            Dev = group || record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
+            Table = KernelNames.Table(r.Table),
+            Protocol = KernelNames.Protocol(r.Protocol),
+            Scope = KernelNames.Scope(r.Scope),
+            Metric = NonZero(r.Metric),
+            Prefsrc = r.PreferredSource == 0 ? null : Ipv4Text.Address(r.PreferredSource),
+            Tos = r.Tos == 0 ? null : $"0x{r.Tos:x2}",
+            Mtu = NonZero(r.Mtu),
+            Nhid = NonZero(r.NexthopObject),
+            Flags = KernelNames.NexthopFlags(r.Flags & 0xff | record.Flags),
+            Nexthops = group ? [.. ways.Select(w => Member(in w))] : null,
+            Active = active,
+            Fastpath = forward ? "forward" : "punt",
+            Reason = forward ? null : ReasonNames.Of(tos ?? first.Reason),
+            Lladdr = group || !forward ? null : Lladdr(in first),
+            Port = group || !forward ? null : Port(in first),
+        };
+    }
+
+    private RouteNexthopView Member(in Resolution way)
+    {
+        NexthopRecord record = ReadNexthop(way.Nexthop);
+        return new RouteNexthopView
+        {
+            Gateway = record.Gateway == 0 ? null : Ipv4Text.Address(record.Gateway),
+            Dev = record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
+            Weight = way.Weight,
+            Flags = KernelNames.NexthopFlags(record.Flags),
+            Fastpath = way.Forward ? "forward" : "punt",
+            Reason = way.Forward ? null : ReasonNames.Of(way.Reason),
+            Lladdr = Lladdr(in way),
+            Port = Port(in way),
+        };
+    }
+
+    private static string? Disagreement(RouteRecord? route, int nexthop, int depth)
+    {
+        int expected = route?.PrefixLength ?? 0;
+        return depth == expected ? null
+            : $"the FIB's prefix is /{depth} (nexthop {nexthop}), the route table's /{expected}; 'fpctl verify' tells more";
+    }
+
+    private NexthopRecord ReadNexthop(int index) => tables.Nexthops.TryRead(index, out NexthopRecord n) ? n : default;
+
+    private string? Lladdr(in Resolution way)
+    {
+        if (!way.Forward || way.Adjacency < 0)
+        {
+            return null;
+        }
+
+        Adjacency a = tables.Adjacency(way.Adjacency);
+        return Ipv4Text.Mac(AdjacencyMac.Destination(in a));
+    }
+
+    private string? Port(in Resolution way) => way.Forward ? tables.InterfaceName(way.IfIndex) : null;
+
+    private static string NexthopKindName(NexthopKind kind) => kind.ToString().ToLowerInvariant();
+
+    private static bool IsSame(in RouteRecord a, in RouteRecord b) => a.Table == b.Table && a.Tos == b.Tos && a.Metric == b.Metric;
+
+    /// <summary>The default table is asked separately, so its routes shadow only each other.</summary>
+    private static ulong Prefix(in RouteRecord r) =>
+        ((ulong)r.Destination << 8) | r.PrefixLength | (r.Table == KernelNames.TableDefault ? 1ul << 63 >> 16 : 0);
+
+    private static uint? NonZero(uint value) => value == 0 ? null : value;
+}

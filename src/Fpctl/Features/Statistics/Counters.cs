@@ -1,0 +1,80 @@
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Fpctl.Features.Statistics;
+
+/// <summary>One set of counters: of a port in a worker, of a port, of a worker or of everything.</summary>
+internal sealed class Counters
+{
+    public ulong Rx { get; set; }
+
+    public ulong RxBytes { get; set; }
+
+    public ulong Tx { get; set; }
+
+    public ulong TxBytes { get; set; }
+
+    public ulong Forwarded { get; set; }
+
+    /// <summary>L4 checksums that the sender had left to its (virtual) hardware.</summary>
+    public ulong ChecksumsCompleted { get; set; }
+
+    public ulong[] Punted { get; set; } = new ulong[(int)PuntReason.Count];
+
+    public ulong[] Dropped { get; set; } = new ulong[(int)DropReason.Count];
+
+    public ulong[] Passed { get; set; } = new ulong[(int)PassReason.Count];
+
+    public static Counters Sum(IEnumerable<Counters> parts)
+    {
+        Counters sum = new();
+        foreach (Counters c in parts)
+        {
+            sum.Rx += c.Rx;
+            sum.RxBytes += c.RxBytes;
+            sum.Tx += c.Tx;
+            sum.TxBytes += c.TxBytes;
+            sum.Forwarded += c.Forwarded;
+            sum.ChecksumsCompleted += c.ChecksumsCompleted;
+            Add(sum.Punted, c.Punted);
+            Add(sum.Dropped, c.Dropped);
+            Add(sum.Passed, c.Passed);
+        }
+
+        return sum;
+    }
+
+    /// <summary>
+    /// What was counted since <paramref name="baseline"/>. Counters that went backwards belong to a fresh segment, to which
+    /// the baseline says nothing.
+    /// </summary>
+    public Counters Since(Counters? baseline) => baseline is null || IsBehind(baseline) ? this : new Counters
+    {
+        Rx = Rx - baseline.Rx,
+        RxBytes = RxBytes - baseline.RxBytes,
+        Tx = Tx - baseline.Tx,
+        TxBytes = TxBytes - baseline.TxBytes,
+        Forwarded = Forwarded - baseline.Forwarded,
+        ChecksumsCompleted = ChecksumsCompleted - baseline.ChecksumsCompleted,
+        Punted = Difference(Punted, baseline.Punted),
+        Dropped = Difference(Dropped, baseline.Dropped),
+        Passed = Difference(Passed, baseline.Passed),
+    };
+
+    public static ulong Total(ulong[] reasons) => reasons.Aggregate(0ul, (a, b) => a + b);
+
+    private bool IsBehind(Counters b) =>
+        Rx < b.Rx || RxBytes < b.RxBytes || Tx < b.Tx || TxBytes < b.TxBytes || Forwarded < b.Forwarded
+        || ChecksumsCompleted < b.ChecksumsCompleted || IsBehind(Punted, b.Punted) || IsBehind(Dropped, b.Dropped) || IsBehind(Passed, b.Passed);
+
+    private static bool IsBehind(ulong[] now, ulong[] then) => now.Length != then.Length || now.Zip(then).Any(p => p.First < p.Second);
+
+    private static void Add(ulong[] sum, ulong[] part)
+    {
+        for (int i = 0; i < sum.Length; i++)
+        {
+            sum[i] += part[i];
+        }
+    }
+
+    private static ulong[] Difference(ulong[] now, ulong[] then) => [.. now.Zip(then, (a, b) => a - b)];
+}

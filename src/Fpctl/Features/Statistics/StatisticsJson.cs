@@ -1,0 +1,117 @@
+using System.Text.Json;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Fpctl.Features.Statistics;
+
+/// <summary>The JSON of `fpctl stats`, whose shape scripts rely on (DESIGN section 3).</summary>
+internal static class StatisticsJson
+{
+    public static void Write(Utf8JsonWriter w, StatisticsSnapshot s, Func<int, int, Rate?> rate)
+    {
+        w.WriteStartObject();
+        w.WriteStartObject("total");
+        Write(w, s.Total());
+        w.WriteEndObject();
+
+        w.WriteStartArray("ports");
+        for (int i = 0; i < s.Ports.Count; i++)
+        {
+            w.WriteStartObject();
+            w.WriteString("ifname", s.Ports[i].Ifname);
+            w.WriteNumber("ifindex", s.Ports[i].Ifindex);
+            w.WriteNumber("id", i);
+            Write(w, s.OfPort(i));
+            Write(w, "rate", rate(i, 1));
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+        w.WriteStartArray("workers");
+        for (int i = 0; i < s.Workers.Count; i++)
+        {
+            w.WriteStartObject();
+            w.WriteNumber("id", s.Workers[i].Id);
+            w.WriteNumber("cpu", s.Workers[i].Cpu);
+            Write(w, s.OfWorker(i));
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+        w.WriteStartObject("sync");
+        w.WriteStartObject("eventToWorker");
+        w.WriteNumber("p50", LatencyHistogram.Percentile(s.Latency, 0.50));
+        w.WriteNumber("p99", LatencyHistogram.Percentile(s.Latency, 0.99));
+        w.WriteNumber("max", LatencyHistogram.Maximum(s.Latency, s.LatencyMax));
+        w.WriteNumber("count", LatencyHistogram.Total(s.Latency));
+        w.WriteEndObject();
+        w.WriteNumber("resyncs", s.Resyncs);
+        w.WriteNumber("overruns", s.Overruns);
+        w.WriteEndObject();
+
+        w.WriteStartObject("umem");
+        w.WriteNumber("frames", Sum(s, x => x.Frames));
+        w.WriteNumber("inUse", Sum(s, x => x.FramesInUse));
+        w.WriteNumber("lost", Sum(s, x => x.FramesLost));
+        w.WriteEndObject();
+
+        w.WriteStartObject("fptun");
+        w.WriteNumber("injected", s.FptunInjected);
+        w.WriteNumber("invalid", s.FptunInvalid);
+        w.WriteEndObject();
+
+        w.WriteStartObject("rates");
+        Write(w, "1s", rate(SharedMemory.Capacities.Ports, 1));
+        Write(w, "10s", rate(SharedMemory.Capacities.Ports, 10));
+        Write(w, "60s", rate(SharedMemory.Capacities.Ports, 60));
+        w.WriteEndObject();
+        w.WriteEndObject();
+    }
+
+    private static ulong Sum(StatisticsSnapshot s, Func<WorkerSnapshot, ulong> of) => s.Workers.Aggregate(0ul, (a, x) => a + of(x));
+
+    private static void Write(Utf8JsonWriter w, Counters c)
+    {
+        w.WriteNumber("rx", c.Rx);
+        w.WriteNumber("rxBytes", c.RxBytes);
+        w.WriteNumber("forwarded", c.Forwarded);
+        w.WriteNumber("tx", c.Tx);
+        w.WriteNumber("txBytes", c.TxBytes);
+        w.WriteNumber("checksumsCompleted", c.ChecksumsCompleted);
+        Write(w, "punted", c.Punted, i => ReasonNames.Of((PuntReason)i));
+        Write(w, "dropped", c.Dropped, i => ReasonNames.Of((DropReason)i));
+        Write(w, "passed", c.Passed, i => ReasonNames.Of((PassReason)i));
+    }
+
+    private static void Write(Utf8JsonWriter w, string name, ulong[] reasons, Func<int, string> reason)
+    {
+        w.WriteStartObject(name);
+        for (int i = 0; i < reasons.Length; i++)
+        {
+            if (reasons[i] != 0)
+            {
+                w.WriteNumber(reason(i), reasons[i]);
+            }
+        }
+
+        w.WriteEndObject();
+    }
+
+    private static void Write(Utf8JsonWriter w, string name, Rate? rate)
+    {
+        if (rate is null)
+        {
+            return;
+        }
+
+        w.WriteStartObject(name);
+        w.WriteNumber("rx", rate.Rx);
+        w.WriteNumber("rxBytes", rate.RxBytes);
+        w.WriteNumber("forwarded", rate.Forwarded);
+        w.WriteNumber("tx", rate.Tx);
+        w.WriteNumber("txBytes", rate.TxBytes);
+        w.WriteNumber("punted", rate.Punted);
+        w.WriteNumber("dropped", rate.Dropped);
+        w.WriteNumber("passed", rate.Passed);
+        w.WriteEndObject();
+    }
+}

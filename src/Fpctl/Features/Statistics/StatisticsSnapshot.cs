@@ -1,0 +1,156 @@
+using FastPathSync.Fpctl.Inspection;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Fpctl.Features.Statistics;
+
+/// <summary>What the kernel and XDP did on a port before a worker saw the packet: passed, and dropped at the rings.</summary>
+internal sealed class PortSnapshot
+{
+    public string Ifname { get; set; } = "";
+
+    public uint Ifindex { get; set; }
+
+    public Counters BeforeWorkers { get; set; } = new();
+}
+
+internal sealed class WorkerSnapshot
+{
+    public uint Id { get; set; }
+
+    public uint Cpu { get; set; }
+
+    public ulong Frames { get; set; }
+
+    public ulong FramesInUse { get; set; }
+
+    public ulong FramesLost { get; set; }
+
+    /// <summary>By PortId.</summary>
+    public List<Counters> Ports { get; set; } = [];
+}
+
+/// <summary>Every counter of an instance at one moment; also what `stats --reset` keeps as the baseline.</summary>
+internal sealed unsafe class StatisticsSnapshot
+{
+    public DateTimeOffset Taken { get; set; }
+
+    public List<PortSnapshot> Ports { get; set; } = [];
+
+    public List<WorkerSnapshot> Workers { get; set; } = [];
+
+    public ulong[] Latency { get; set; } = [];
+
+    public ulong LatencyMax { get; set; }
+
+    public ulong Resyncs { get; set; }
+
+    public ulong Overruns { get; set; }
+
+    public ulong FptunInjected { get; set; }
+
+    public ulong FptunInvalid { get; set; }
+
+    public static StatisticsSnapshot Take(InstanceTables tables)
+    {
+        StatisticsSnapshot s = new() { Taken = DateTimeOffset.UtcNow };
+        VrfState* v = tables.Vrf;
+        s.Latency = new ReadOnlySpan<ulong>(v->Latency, VrfState.LatencyBuckets).ToArray();
+        s.LatencyMax = v->LatencyMax;
+        s.Resyncs = v->Resyncs;
+        s.Overruns = v->Overruns;
+        FastPathState* f = tables.FastPath;
+        if (f is null)
+        {
+            return s; // the fast path never ran: there is nothing to count yet
+        }
+
+        s.FptunInjected = f->FptunInjected;
+        s.FptunInvalid = f->FptunInvalid;
+        for (int i = 0; i < f->PortCount; i++)
+        {
+            s.Ports.Add(TakePort(tables.Port(i)));
+        }
+
+        for (int i = 0; i < f->WorkerCount; i++)
+        {
+            if (tables.Worker(i) is SharedMemory.Segment worker)
+            {
+                s.Workers.Add(TakeWorker(worker, s.Ports.Count));
+            }
+        }
+
+        return s;
+    }
+
+    public Counters OfPort(int port) =>
+        Counters.Sum([Ports[port].BeforeWorkers, .. Workers.Where(w => port < w.Ports.Count).Select(w => w.Ports[port])]);
+
+    public Counters OfWorker(int index) => Counters.Sum(Workers[index].Ports);
+
+    public Counters Total() => Counters.Sum(Enumerable.Range(0, Ports.Count).Select(OfPort));
+
+    /// <summary>What was counted since the baseline; state (frames, names) as it is now.</summary>
+    public StatisticsSnapshot Since(StatisticsSnapshot baseline) => new()
+    {
+        Taken = Taken,
+        Ports = [.. Ports.Select((p, i) => new PortSnapshot
+        {
+            Ifname = p.Ifname,
+            Ifindex = p.Ifindex,
+            BeforeWorkers = p.BeforeWorkers.Since(baseline.Ports.ElementAtOrDefault(i)?.BeforeWorkers),
+        })],
+        Workers = [.. Workers.Select(w => new WorkerSnapshot
+        {
+            Id = w.Id,
+            Cpu = w.Cpu,
+            Frames = w.Frames,
+            FramesInUse = w.FramesInUse,
+            FramesLost = w.FramesLost,
+            Ports = [.. w.Ports.Select((c, i) => c.Since(baseline.Workers.Find(b => b.Id == w.Id)?.Ports.ElementAtOrDefault(i)))],
+        })],
+        Latency = baseline.Latency.Length == Latency.Length && Latency.Zip(baseline.Latency).All(p => p.First >= p.Second)
+            ? [.. Latency.Zip(baseline.Latency, (a, b) => a - b)] : Latency,
+        LatencyMax = LatencyMax,
+        Resyncs = Resyncs >= baseline.Resyncs ? Resyncs - baseline.Resyncs : Resyncs,
+        Overruns = Overruns >= baseline.Overruns ? Overruns - baseline.Overruns : Overruns,
+        FptunInjected = FptunInjected >= baseline.FptunInjected ? FptunInjected - baseline.FptunInjected : FptunInjected,
+        FptunInvalid = FptunInvalid >= baseline.FptunInvalid ? FptunInvalid - baseline.FptunInvalid : FptunInvalid,
+    };
+
+    private static PortSnapshot TakePort(PortState* p)
+    {
+        // What the rings lost was received and dropped, though no worker saw it.
+        Counters c = new() { Rx = p->RxRingFull + p->NoFrame };
+        c.Dropped[(int)DropReason.RxRingFull] = p->RxRingFull;
+        c.Dropped[(int)DropReason.NoFrame] = p->NoFrame;
+        new ReadOnlySpan<ulong>(p->Passed, c.Passed.Length).CopyTo(c.Passed);
+        return new PortSnapshot { Ifname = p->Name.ToString(), Ifindex = p->IfIndex, BeforeWorkers = c };
+    }
+
+    private static WorkerSnapshot TakeWorker(SharedMemory.Segment segment, int ports)
+    {
+        WorkerState* w = WorkerSegment.State(segment);
+        WorkerSnapshot s = new()
+        {
+            Id = w->Id, Cpu = w->Cpu, Frames = w->Frames, FramesInUse = w->FramesInUse, FramesLost = w->FramesLost,
+        };
+        for (int i = 0; i < ports; i++)
+        {
+            PortCounters* p = WorkerSegment.Port(segment, i);
+            Counters c = new()
+            {
+                Rx = p->Rx,
+                RxBytes = p->RxBytes,
+                Tx = p->Tx,
+                TxBytes = p->TxBytes,
+                Forwarded = p->Forwarded,
+                ChecksumsCompleted = p->ChecksumsCompleted,
+            };
+            new ReadOnlySpan<ulong>(p->Punted, c.Punted.Length).CopyTo(c.Punted);
+            new ReadOnlySpan<ulong>(p->Dropped, c.Dropped.Length).CopyTo(c.Dropped);
+            s.Ports.Add(c);
+        }
+
+        return s;
+    }
+}

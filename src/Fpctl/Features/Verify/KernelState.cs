@@ -1,0 +1,52 @@
+namespace FastPathSync.Fpctl.Features.Verify;
+
+/// <summary>What Linux holds, in compact form: a million routes are compared in seconds.</summary>
+internal sealed class KernelState
+{
+    public List<KernelInterface> Interfaces { get; } = [];
+
+    public List<KernelAddress> Addresses { get; } = [];
+
+    /// <summary>IPv4 routes of local, main and default in the kernel's order: the first of equal keys is the one it uses.</summary>
+    public List<KernelRoute> Routes { get; } = [];
+
+    public List<KernelNexthop> Nexthops { get; } = [];
+
+    public List<KernelNeighbour> Neighbours { get; } = [];
+}
+
+internal readonly record struct KernelInterface(
+    uint IfIndex, string Name, uint Mtu, uint Flags, ulong Mac, bool HasMac, bool? Forwarding, bool IgnoreRoutesWithLinkdown);
+
+/// <summary>Addresses in host byte order.</summary>
+internal readonly record struct KernelAddress(uint IfIndex, uint Local, uint Peer, byte PrefixLength, byte Scope, uint Flags);
+
+internal readonly record struct RouteKey(uint Table, uint Destination, byte PrefixLength, byte Tos, uint Metric);
+
+internal readonly record struct KernelRoute(
+    RouteKey Key, byte Type, byte Protocol, byte Scope, ushort Mtu, uint PreferredSource, uint NexthopObject, KernelHop[] Hops);
+
+/// <param name="LinuxOnly">Encapsulated, or through an IPv6 gateway: the fast path may only punt it.</param>
+internal readonly record struct KernelHop(uint IfIndex, uint Gateway, uint Weight, uint Flags, bool LinuxOnly);
+
+internal readonly record struct KernelNexthop(uint Id, KernelHop Hop, bool Blackhole, (uint Id, uint Weight)[] Members);
+
+/// <param name="Mac">By MacNumber.</param>
+internal readonly record struct KernelNeighbour(uint IfIndex, uint Address, ushort State, ulong Mac, bool HasMac);
+
+/// <summary>MAC addresses as one comparable number.</summary>
+internal static class MacNumber
+{
+    public static ulong Of(ReadOnlySpan<byte> mac)
+    {
+        ulong n = 0;
+        for (int i = 0; i < 6; i++)
+        {
+            n = (n << 8) | (i < mac.Length ? mac[i] : (byte)0);
+        }
+
+        return n;
+    }
+
+    public static string Text(ulong mac) => string.Join(':', Enumerable.Range(0, 6).Select(i => $"{(mac >> (40 - (8 * i))) & 255:x2}"));
+}

@@ -1,0 +1,63 @@
+using FastPathSync.Fpctl.Inspection;
+
+namespace FastPathSync.Fpctl.Features.Verify;
+
+/// <summary>
+/// Compares kernel and shared memory. They are read one after the other, so a change in between makes them differ for a
+/// moment: what differs is looked at again, and only what differs every time is reported.
+/// </summary>
+/// <param name="readKernel">Dumps the kernel's state anew.</param>
+/// <param name="wait">Called between two looks.</param>
+internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> readKernel, Action wait)
+{
+    /// <summary>The first look and five more.</summary>
+    public const int Looks = 6;
+
+    /// <summary>More differences than anyone reads are counted, not listed.</summary>
+    public const int Listed = 1000;
+
+    public VerifyReport Run()
+    {
+        Findings first = Look(null);
+        Dictionary<(string, string), Difference> differences = first.Differences;
+        HashSet<uint> suspects = first.SuspectAddresses;
+        int rechecks = 0;
+        while (differences.Count > 0 && rechecks < Looks - 1)
+        {
+            wait();
+            rechecks++;
+            Findings again = Look(suspects);
+            suspects.IntersectWith(again.SuspectAddresses);
+            differences = again.Differences.Where(d => differences.ContainsKey(d.Key)).ToDictionary();
+        }
+
+        return new VerifyReport
+        {
+            Equal = differences.Count == 0,
+            Checked = first.Checked,
+            Differences = [.. differences.Values.Take(Listed)],
+            Omitted = differences.Count > Listed ? differences.Count - Listed : null,
+            Rechecks = rechecks,
+        };
+    }
+
+    private Findings Look(IReadOnlyCollection<uint>? suspects)
+    {
+        Findings findings = new();
+        KernelState kernel = readKernel();
+        tables.Refresh();
+        TableComparison comparison = new(kernel, tables, findings);
+        comparison.Run();
+        FibComparison fib = new(kernel, tables, findings, comparison.Name, Volatile.Read(ref tables.Vrf->PassAll) != 0);
+        if (suspects is null)
+        {
+            fib.All();
+        }
+        else
+        {
+            fib.Only(suspects);
+        }
+
+        return findings;
+    }
+}

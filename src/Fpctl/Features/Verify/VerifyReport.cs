@@ -1,0 +1,25 @@
+namespace FastPathSync.Fpctl.Features.Verify;
+
+/// <summary>Something that Linux and the fast path see differently.</summary>
+/// <param name="Kind">interface, address, route, nexthop, neighbour, adjacency or fib.</param>
+internal sealed record Difference(string Kind, string Object, string Kernel, string Fastpath);
+
+/// <summary>The answer of `fpctl verify`.</summary>
+internal sealed record VerifyReport
+{
+    public required bool Equal { get; init; }
+
+    /// <summary>How many objects were compared, by kind; of the FIB, its entries.</summary>
+    public required IReadOnlyDictionary<string, int> Checked { get; init; }
+
+    public required IReadOnlyList<Difference> Differences { get; init; }
+
+    /// <summary>Differences beyond those that are listed.</summary>
+    public int? Omitted { get; init; }
+
+    /// <summary>How often what differed was looked at again, since running changes differ for a moment.</summary>
+    public required int Rechecks { get; init; }
+
+    /// <summary>True when a resync was asked for because of differences.</summary>
+    public bool? Repaired { get; init; }
+}

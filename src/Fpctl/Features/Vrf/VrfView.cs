@@ -1,0 +1,37 @@
+namespace FastPathSync.Fpctl.Features.Vrf;
+
+/// <summary>A VRF: today the one network namespace of the instance.</summary>
+internal sealed record VrfView
+{
+    public required string Name { get; init; }
+
+    public required bool Synced { get; init; }
+
+    /// <summary>True: everything of it is Linux's for now; `fpctl status` lists the demotions that say why.</summary>
+    public required bool PassAll { get; init; }
+
+    public required bool CheckSource { get; init; }
+
+    public required int Demotions { get; init; }
+
+    public required ulong Resyncs { get; init; }
+
+    public required ulong TableFull { get; init; }
+
+    public required TableSizes Tables { get; init; }
+}
+
+internal sealed record TableSizes
+{
+    public required TableSize Interfaces { get; init; }
+
+    public required TableSize Addresses { get; init; }
+
+    public required TableSize Routes { get; init; }
+
+    public required TableSize Nexthops { get; init; }
+
+    public required TableSize Neighbours { get; init; }
+}
+
+internal sealed record TableSize(int Used, int Capacity);

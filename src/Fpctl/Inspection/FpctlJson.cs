@@ -1,0 +1,26 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using FastPathSync.Fpctl.Features.Address;
+using FastPathSync.Fpctl.Features.Neighbour;
+using FastPathSync.Fpctl.Features.Nexthop;
+using FastPathSync.Fpctl.Features.Port;
+using FastPathSync.Fpctl.Features.Route;
+using FastPathSync.Fpctl.Features.Statistics;
+using FastPathSync.Fpctl.Features.Verify;
+using FastPathSync.Fpctl.Features.Vrf;
+
+namespace FastPathSync.Fpctl.Inspection;
+
+/// <summary>How views become JSON: keys in camel case, absent instead of null.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(IEnumerable<PortView>))]
+[JsonSerializable(typeof(IEnumerable<AddressView>))]
+[JsonSerializable(typeof(IEnumerable<RouteView>))]
+[JsonSerializable(typeof(RouteGetView))]
+[JsonSerializable(typeof(IEnumerable<NexthopView>))]
+[JsonSerializable(typeof(IEnumerable<NeighbourView>))]
+[JsonSerializable(typeof(IEnumerable<VrfView>))]
+[JsonSerializable(typeof(VerifyReport))]
+[JsonSerializable(typeof(StatisticsSnapshot))]
+internal sealed partial class FpctlJson : JsonSerializerContext;

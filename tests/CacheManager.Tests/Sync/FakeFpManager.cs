@@ -1,0 +1,187 @@
+using System.Net.Sockets;
+using FastPathSync.Fpc;
+using FastPathSync.Fpc.Protocol;
+using Google.Protobuf;
+
+namespace FastPathSync.CacheManager.Tests.Sync;
+
+/// <summary>An FPC server that keeps what it is told in dictionaries, sweeps after a synchronization, and answers at once.</summary>
+internal sealed class FakeFpManager : IDisposable
+{
+    private readonly string _path = Path.Combine(Path.GetTempPath(), $"cm-{Guid.NewGuid():n}.sock");
+    private readonly Socket _listener;
+    private readonly Lock _lock = new();
+    private readonly Dictionary<(ObjectKind Kind, object Key), (object Value, ulong Generation)> _objects = [];
+    private readonly List<string> _synchronizations = [];
+    private ulong _generation;
+    private FpcConnection? _connection;
+    private volatile bool _disposed;
+    private SyncState _state = new();
+
+    public FakeFpManager()
+    {
+        _listener = FpcEndpoint.Unix(_path).Listen();
+        new Thread(Serve) { IsBackground = true }.Start();
+    }
+
+    public FpcEndpoint Endpoint => FpcEndpoint.Unix(_path);
+
+    /// <summary>While false, nothing is answered: the client's window fills.</summary>
+    public volatile bool Answering = true;
+
+    /// <summary>The reasons of all synchronizations that ended.</summary>
+    public IReadOnlyList<string> Synchronizations
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _synchronizations];
+            }
+        }
+    }
+
+    public SyncState State
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _state;
+            }
+        }
+    }
+
+    public List<T> All<T>(ObjectKind kind)
+    {
+        lock (_lock)
+        {
+            return [.. _objects.Where(o => o.Key.Kind == kind).Select(o => (T)o.Value.Value)];
+        }
+    }
+
+    public void Disconnect()
+    {
+        lock (_lock)
+        {
+            _connection?.Shutdown();
+        }
+    }
+
+    public void Dispose()
+    {
+        _disposed = true;
+        Disconnect();
+        _listener.Dispose();
+        File.Delete(_path);
+    }
+
+    private void Serve()
+    {
+        while (!_disposed)
+        {
+            try
+            {
+                using FpcConnection c = new(_listener.Accept());
+                lock (_lock)
+                {
+                    _connection = c;
+                }
+
+                while (c.TryReceive(out FpcFrame frame))
+                {
+                    Apply(frame);
+                    if (Answering && (frame.Header.Flags & FpcFlags.ReportWanted) != 0)
+                    {
+                        c.Send(FpcType.Report, new Report { Sequence = frame.Header.Sequence });
+                    }
+                }
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                // The client has gone, or we have.
+            }
+        }
+    }
+
+    private void Apply(FpcFrame frame)
+    {
+        lock (_lock)
+        {
+            switch (frame.Header.Type)
+            {
+                case FpcType.BeginSync:
+                    _generation = frame.Parse(BeginSync.Parser).Generation;
+                    break;
+                case FpcType.EndSync:
+                    EndSync end = frame.Parse(EndSync.Parser);
+                    Assert.Equal(_generation, end.Generation);
+                    foreach (var stale in _objects.Where(o => o.Value.Generation != _generation).Select(o => o.Key).ToList())
+                    {
+                        _objects.Remove(stale);
+                    }
+
+                    _synchronizations.Add(end.Reason);
+                    break;
+                case FpcType.SyncState:
+                    _state = frame.Parse(SyncState.Parser);
+                    break;
+                case FpcType.Interface:
+                    foreach (var u in frame.Parse(InterfaceBatch.Parser).Updates)
+                    {
+                        Update(ObjectKind.Interface, u.Upsert?.Ifindex ?? u.Delete.Ifindex, u.Upsert);
+                    }
+
+                    break;
+                case FpcType.Address:
+                    foreach (var u in frame.Parse(AddressBatch.Parser).Updates)
+                    {
+                        Address a = u.Upsert ?? u.Delete;
+                        Update(ObjectKind.Address, (a.Ifindex, a.Local, a.PrefixLength, a.Address_), u.Upsert);
+                    }
+
+                    break;
+                case FpcType.Route:
+                    foreach (var u in frame.Parse(RouteBatch.Parser).Updates)
+                    {
+                        Update(ObjectKind.Route, u.Upsert?.Key ?? u.Delete, u.Upsert);
+                    }
+
+                    break;
+                case FpcType.Nexthop:
+                    foreach (var u in frame.Parse(NexthopBatch.Parser).Updates)
+                    {
+                        Update(ObjectKind.Nexthop, u.Upsert?.Id ?? u.Delete.Id, u.Upsert);
+                    }
+
+                    break;
+                case FpcType.Neighbour:
+                    foreach (var u in frame.Parse(NeighbourBatch.Parser).Updates)
+                    {
+                        Update(ObjectKind.Neighbour, (u.Upsert?.Ifindex ?? u.Delete.Ifindex, u.Upsert?.Destination ?? u.Delete.Destination), u.Upsert);
+                    }
+
+                    break;
+                case FpcType.Demotion:
+                    foreach (var u in frame.Parse(DemotionBatch.Parser).Updates)
+                    {
+                        Update(ObjectKind.Demotion, u.Upsert?.Object ?? u.Delete.Object, u.Upsert);
+                    }
+
+                    break;
+            }
+        }
+    }
+
+    private void Update(ObjectKind kind, object key, IMessage? value)
+    {
+        if (value is null)
+        {
+            _objects.Remove((kind, key));
+        }
+        else
+        {
+            _objects[(kind, key)] = (value, _generation);
+        }
+    }
+}

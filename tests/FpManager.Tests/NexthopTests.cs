@@ -1,0 +1,116 @@
+using Wire = FastPathSync.Fpc.Protocol;
+
+namespace FastPathSync.FpManager.Tests;
+
+public sealed class NexthopTests
+{
+    private static Tables TwoWays() => new Tables().Standard().Neighbour("10.2.0.2", mac: 2).Neighbour("10.1.0.2", Tables.R0, mac: 1);
+
+    [Fact]
+    public void MultipathSharesByWeight()
+    {
+        using Tables t = TwoWays().Route("10.9.0.0/16", Tables.Via("10.2.0.2", weight: 3), Tables.Via("10.1.0.2", Tables.R0, weight: 1));
+        Assert.Equal("0.75 port 1 to 02 | 0.25 port 0 to 01", t.Verdict("10.9.0.1"));
+    }
+
+    [Fact]
+    public void MemberWhoseInterfaceGoesDownGetsNothingUntilItIsUp()
+    {
+        using Tables t = TwoWays().Route("10.9.0.0/16", Tables.Via("10.2.0.2"), Tables.Via("10.1.0.2", Tables.R0));
+        t.Interface(Tables.R1, "r1", up: false);
+        Assert.Equal("1 port 0 to 01", t.Verdict("10.9.0.1"));
+        t.Interface(Tables.R0, "r0", up: false);
+        Assert.Equal("punt link-down", t.Verdict("10.9.0.1"));
+        t.Interface(Tables.R1, "r1").Interface(Tables.R0, "r0");
+        Assert.Equal("0.5 port 1 to 02 | 0.5 port 0 to 01", t.Verdict("10.9.0.1"));
+    }
+
+    [Fact]
+    public void NexthopObjectChangeMovesAllItsRoutes()
+    {
+        using Tables t = TwoWays().Object(new Wire.Nexthop { Id = 1, Family = 2, Ifindex = Tables.R1, Gateway = Tables.Bytes("10.2.0.2") });
+        t.Route(new Wire.Route { Key = Tables.Key("10.9.0.0/16"), Type = 1, NexthopId = 1 });
+        Assert.Equal("port 1 to 02", t.Verdict("10.9.0.1"));
+        t.Object(new Wire.Nexthop { Id = 1, Family = 2, Ifindex = Tables.R0, Gateway = Tables.Bytes("10.1.0.2") });
+        Assert.Equal("port 0 to 01", t.Verdict("10.9.0.1"));
+        t.NoObject(1);
+        Assert.Equal("punt no-route", t.Verdict("10.9.0.1"));
+    }
+
+    [Fact]
+    public void RouteBeforeItsObjectPuntsUntilTheObjectIsKnown()
+    {
+        using Tables t = TwoWays().Route(new Wire.Route { Key = Tables.Key("10.9.0.0/16"), Type = 1, NexthopId = 5, Mtu = 1300 });
+        Assert.Equal("punt no-route", t.Verdict("10.9.0.1"));
+        t.Object(new Wire.Nexthop { Id = 5, Family = 2, Ifindex = Tables.R1, Gateway = Tables.Bytes("10.2.0.2") });
+        Assert.Equal("port 1 to 02", t.Verdict("10.9.0.1"));
+        Assert.Equal(1300u, t.Lookup("10.9.0.1").Mtu);
+    }
+
+    [Fact]
+    public void ObjectGroupFollowsItsMembers()
+    {
+        using Tables t = TwoWays()
+            .Object(new Wire.Nexthop { Id = 1, Family = 2, Ifindex = Tables.R1, Gateway = Tables.Bytes("10.2.0.2") })
+            .Object(new Wire.Nexthop { Id = 2, Family = 2, Ifindex = Tables.R0, Gateway = Tables.Bytes("10.1.0.2") })
+            .Object(new Wire.Nexthop { Id = 10, Members = { new Wire.NexthopGroupMember { Id = 1, Weight = 1 }, new Wire.NexthopGroupMember { Id = 2, Weight = 1 } } })
+            .Route(new Wire.Route { Key = Tables.Key("10.9.0.0/16"), Type = 1, NexthopId = 10 });
+        Assert.Equal("0.5 port 1 to 02 | 0.5 port 0 to 01", t.Verdict("10.9.0.1"));
+        t.Object(new Wire.Nexthop { Id = 10, Members = { new Wire.NexthopGroupMember { Id = 2, Weight = 1 } } });
+        Assert.Equal("1 port 0 to 01", t.Verdict("10.9.0.1"));
+        t.Object(new Wire.Nexthop { Id = 2, Blackhole = true });
+        Assert.Equal("1 punt blackhole", t.Verdict("10.9.0.1"));
+    }
+
+    [Fact]
+    public void RestartedManagerKeepsForwardingAndFollowsChanges()
+    {
+        using Tables t = TwoWays().Route("10.9.0.0/16", Tables.Via("10.2.0.2", weight: 3), Tables.Via("10.1.0.2", Tables.R0))
+            .Object(new Wire.Nexthop { Id = 1, Family = 2, Ifindex = Tables.R1, Gateway = Tables.Bytes("10.2.0.2") })
+            .Route(new Wire.Route { Key = Tables.Key("10.8.0.0/16"), Type = 1, NexthopId = 1 });
+        Tables again = new(t.Segments);
+        Assert.Equal("0.75 port 1 to 02 | 0.25 port 0 to 01", again.Verdict("10.9.0.1"));
+        Assert.Equal("port 1 to 02", again.Verdict("10.8.0.1"));
+        again.Neighbour("10.2.0.2", mac: 9);
+        Assert.Equal("0.75 port 1 to 09 | 0.25 port 0 to 01", again.Verdict("10.9.0.1"));
+        Assert.Equal("port 1 to 09", again.Verdict("10.8.0.1"));
+        again.Object(new Wire.Nexthop { Id = 1, Family = 2, Ifindex = Tables.R0, Gateway = Tables.Bytes("10.1.0.2") });
+        Assert.Equal("port 0 to 01", again.Verdict("10.8.0.1"));
+    }
+
+    [Fact]
+    public void ChurnOfNexthopsReusesTheirSlots()
+    {
+        using Tables t = TwoWays();
+        for (int i = 0; i < 3000; i++)
+        {
+            t.Route("10.9.0.0/16", Tables.Via("10.2.0.2", weight: 1 + (uint)(i % 250)), Tables.Via("10.1.0.2", Tables.R0, weight: 1 + (uint)(i % 13)));
+            t.State.Tick();
+        }
+
+        t.NoRoute(Tables.Key("10.9.0.0/16"));
+        t.State.Tick();
+        SharedMemory.RecordTableReader<SharedMemory.Tables.NexthopRecord> records = Reader(t);
+        Assert.True(records.HighWater < 40, $"high water {records.HighWater}");
+    }
+
+    [Fact]
+    public void NothingIsReusedWhileAWorkerMayHoldIt()
+    {
+        using Tables t = TwoWays();
+        t.Workers.Quiescent[0] = 1;
+        for (byte i = 1; i < 100; i++)
+        {
+            t.Neighbour("10.2.0.2", mac: i);
+            t.State.Tick();
+        }
+
+        Assert.True(t.State.Reclaimer.Pending >= 98, $"pending {t.State.Reclaimer.Pending}");
+        t.Workers.Quiescent[0] = 2;
+        t.State.Tick();
+        Assert.Equal(0, t.State.Reclaimer.Pending);
+    }
+
+    private static unsafe SharedMemory.RecordTableReader<SharedMemory.Tables.NexthopRecord> Reader(Tables t) =>
+        new(SharedMemory.Tables.NexthopSegment.Records(t.Segments.Nexthop), SharedMemory.Capacities.Nexthops);
+}
