@@ -1,5 +1,5 @@
-using System.Security.Cryptography;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using FastPathSync.FastPath.Control;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;

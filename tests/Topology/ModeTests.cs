@@ -10,7 +10,7 @@ public sealed class ModeTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
     public void ForwardsInMode(string asked, string expected)
     {
         Lab.WarmUp();
-        Product product = new(Router);
+        using Product product = new(Router);
         product.Start($"--port r0 --port r1 --mode {asked}");
         StatusReport status = product.Status();
         Assert.Equal(["r0", "r1"], status.Ports.Select(p => p.Ifname));
@@ -19,7 +19,11 @@ public sealed class ModeTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
         using UdpFlow flow = Lab.StartFlow(rate: 5_000, limit: 5_000);
         FlowReport report = flow.Finish();
         Assert.True(report.Missing <= 5, report.ToString());
-        Assert.True(Router.Snmp("Ip", "ForwDatagrams") - kernel < 100, "Linux forwarded instead");
+        ulong byLinux = Router.Snmp("Ip", "ForwDatagrams") - kernel;
+        CounterReport total = product.SettledTotal();
+
+        // On a machine that gives the worker no CPU for 40 ms the heartbeat hands over to Linux, as it must.
+        Assert.True(byLinux < 100 + total.PassedBy("heartbeat-lost"), $"Linux forwarded {byLinux}; {total.Describe()}");
         product.AssertConserved();
         product.Stop();
         product.AssertNothingLeft();

@@ -9,11 +9,12 @@ namespace FastPathSync.FastPath.Nodes;
 /// (net/ipv4/fib_frontend.c) decide with rp_filter 0; whoever sets rp_filter is demoted and never comes here.
 /// </summary>
 /// <remarks>
-/// May enter: packets whose source may be an address of our own, by the filter; and, while VrfState.CheckSource is set
-/// (local routes were added by hand), every packet.
+/// May enter: packets that ipv4-input found odd and then sound; and, while VrfState.CheckSource is set (local routes were
+/// added by hand), every packet.
 /// Edges:
-///   Punt MartianSource  the FIB calls the source local, broadcast or multicast.
-///   Punt (the word's)   what the FIB holds for the source is not known well enough to tell.
+///   Punt MartianSource  the source is an address of our own. With CheckSource also when the FIB calls it broadcast or
+///                       multicast; without, Linux doesn't look at the FIB.
+///   Punt (the word's)   CheckSource, and what the FIB holds for the source is not known well enough to tell.
 ///   next                the source is unicast, or has no route at all: Linux lets both through without rp_filter.
 /// </remarks>
 internal static unsafe class Ipv4SourceCheck
@@ -33,6 +34,12 @@ internal static unsafe class Ipv4SourceCheck
     public static void One(ref PacketVector v, in WorkerTables t, int i)
     {
         uint source = ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
+        bool byFib = t.Vrf->CheckSource != 0;
+        if (!byFib && !t.LocalAddresses.MayContain(source))
+        {
+            return;
+        }
+
         NexthopWord word = new(Volatile.Read(ref t.Nexthops[t.Fib.Lookup(source)]));
         if (word.Action != NexthopAction.Punt)
         {
@@ -41,10 +48,11 @@ internal static unsafe class Ipv4SourceCheck
 
         switch (word.Reason)
         {
-            case PuntReason.Local or PuntReason.Broadcast or PuntReason.Multicast:
+            case PuntReason.Local:
+            case PuntReason.Broadcast or PuntReason.Multicast when byFib:
                 v.Punt(i, PuntReason.MartianSource);
                 break;
-            case PuntReason.RouteUnsupported or PuntReason.TosRoute or PuntReason.TableFull:
+            case PuntReason.RouteUnsupported or PuntReason.TosRoute or PuntReason.TableFull when byFib:
                 v.Punt(i, word.Reason);
                 break;
             default:

@@ -59,6 +59,9 @@ internal sealed class Router : IDisposable
     /// <summary>What refreshes after silent kernel changes found that the cascade had not foreseen.</summary>
     public IEnumerable<string> Surprises => _log.Containing("differed").Where(l => !l.Contains(" 0 differed", StringComparison.Ordinal));
 
+    /// <summary>How many refreshes there were.</summary>
+    public int Refreshes => _log.Containing("differed").Count;
+
     public void Ip(params string[] commands) => Run("ip", $"-n {_name} -force -batch -", string.Join('\n', commands) + "\n");
 
     /// <summary>Commands of which some are meant to fail.</summary>

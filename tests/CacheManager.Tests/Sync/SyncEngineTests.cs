@@ -6,7 +6,7 @@ using FastPathSync.Netlink.Rtnetlink;
 namespace FastPathSync.CacheManager.Tests.Sync;
 
 /// <summary>The engine against the real kernel, in a namespace of its own.</summary>
-public sealed class SyncEngineTests
+public sealed class SyncEngineTests(ITestOutputHelper output)
 {
     [Fact]
     public void FirstSynchronizationIsTheKernelsState()
@@ -87,6 +87,7 @@ public sealed class SyncEngineTests
         r.Agree();
         Assert.Null(r.Route("10.22.0.0/16"));
         Assert.NotEqual(0u, r.Route("10.21.0.0/16")!.Nexthops[0].Flags & RouteConstants.RTNH_F_DEAD);
+        r.Until(() => r.Refreshes > 0, "a refresh");
         Assert.Empty(r.Surprises);
         r.Ip("link set r0 up");
         r.Until(() => (r.Route("10.21.0.0/16")!.Nexthops[0].Flags & RouteConstants.RTNH_F_DEAD) == 0, "the member to live again");
@@ -221,6 +222,7 @@ public sealed class SyncEngineTests
         {
             r.IpForce(Enumerable.Range(0, 200).Select(_ => RandomCommand(random)));
             r.Agree();
+            output.WriteLine($"round {round}: {r.Refreshes} refreshes so far, surprised by: {string.Join("; ", r.Surprises)}");
         }
 
         r.Ip("link set r0 up", "link set r1 up");

@@ -1,9 +1,9 @@
 using FastPathSync.Bpf;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
+using FastPathSync.FastPath.Tests.Ports;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
-using FastPathSync.FastPath.Tests.Ports;
 
 namespace FastPathSync.FastPath.Tests.Bpf;
 

@@ -96,7 +96,8 @@ internal sealed unsafe class RouterLab : IDisposable
             catch (Exception e) when (e is InvalidOperationException or ObjectDisposedException)
             {
             }
-        }) { IsBackground = true }.Start();
+        })
+        { IsBackground = true }.Start();
     }
 
     public string Log { get; private set; } = "";

@@ -148,8 +148,12 @@ public sealed unsafe class ShowTests : IDisposable
     {
         _instance.Addresses.Write(_instance.Addresses.Allocate(), new AddressRecord
         {
-            IfIndex = TestInstance.R0, Local = TestInstance.Ip("10.1.0.1"), Peer = TestInstance.Ip("10.1.0.1"), Broadcast = TestInstance.Ip("10.1.0.255"),
-            PrefixLength = 24, Label = Name16.From("r0"),
+            IfIndex = TestInstance.R0,
+            Local = TestInstance.Ip("10.1.0.1"),
+            Peer = TestInstance.Ip("10.1.0.1"),
+            Broadcast = TestInstance.Ip("10.1.0.255"),
+            PrefixLength = 24,
+            Label = Name16.From("r0"),
         });
         AssertJson(
             """[{"ifindex":10,"ifname":"r0","flags":["UP","LOWER_UP"],"mtu":1500,"operstate":"UP","address":"02:00:00:00:00:0a","addr_info":[{"family":"inet","local":"10.1.0.1","prefixlen":24,"broadcast":"10.1.0.255","scope":"global","label":"r0"}]}]""",

@@ -76,7 +76,14 @@ internal sealed unsafe class TestInstance : IDisposable
     {
         InterfaceRecord r = new()
         {
-            IfIndex = ifindex, Name = Name16.From(name), PortId = port, Mtu = mtu, Flags = 0x10001, AddressLength = 6, Forwarding = 1, OperState = 6,
+            IfIndex = ifindex,
+            Name = Name16.From(name),
+            PortId = port,
+            Mtu = mtu,
+            Flags = 0x10001,
+            AddressLength = 6,
+            Forwarding = 1,
+            OperState = 6,
         };
         r.Address[0] = 2;
         r.Address[5] = (byte)ifindex;
@@ -167,8 +174,17 @@ internal sealed unsafe class TestInstance : IDisposable
         uint destination = Ip(n.BaseAddress.ToString());
         Routes.Write(Routes.Allocate(), new RouteRecord
         {
-            Table = table, Destination = destination, PrefixLength = (byte)n.PrefixLength, Type = type, Protocol = protocol, Scope = scope,
-            Metric = metric, Nexthop = nexthop, Tos = tos, NexthopObject = nhid, PreferredSource = source,
+            Table = table,
+            Destination = destination,
+            PrefixLength = (byte)n.PrefixLength,
+            Type = type,
+            Protocol = protocol,
+            Scope = scope,
+            Metric = metric,
+            Nexthop = nexthop,
+            Tos = tos,
+            NexthopObject = nhid,
+            PreferredSource = source,
         });
         if (compiled)
         {

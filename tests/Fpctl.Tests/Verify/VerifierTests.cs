@@ -161,7 +161,12 @@ public sealed unsafe class VerifierTests : IDisposable
             _kernel.Routes.Add(new KernelRoute(new RouteKey(KernelNames.TableMain, destination, 24, 0, 0), 1, 3, 0, 0, 0, 0, [Hop("10.2.0.2", TestInstance.R1)]));
             _instance.Routes.Write(_instance.Routes.Allocate(), new RouteRecord
             {
-                Table = KernelNames.TableMain, Destination = destination, PrefixLength = 24, Type = 1, Protocol = 3, Nexthop = _via,
+                Table = KernelNames.TableMain,
+                Destination = destination,
+                PrefixLength = 24,
+                Type = 1,
+                Protocol = 3,
+                Nexthop = _via,
             });
             Fib4Segment.Table24(_instance[SegmentNames.Fib4])[destination >> 8] = (24u << 24) | (uint)_via;
         }

@@ -38,6 +38,9 @@ public record CounterReport
 
     public ulong PassedTotal => Sum(Passed);
 
+    public string Describe() =>
+        $"rx {Rx}, forwarded {Forwarded}, tx {Tx}, punted {string.Join(' ', Punted)}, dropped {string.Join(' ', Dropped)}, passed {string.Join(' ', Passed)}";
+
     private static ulong Sum(Dictionary<string, ulong> counters) => counters.Values.Aggregate(0ul, (a, b) => a + b);
 }
 

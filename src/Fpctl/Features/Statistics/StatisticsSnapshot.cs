@@ -132,7 +132,11 @@ internal sealed unsafe class StatisticsSnapshot
         WorkerState* w = WorkerSegment.State(segment);
         WorkerSnapshot s = new()
         {
-            Id = w->Id, Cpu = w->Cpu, Frames = w->Frames, FramesInUse = w->FramesInUse, FramesLost = w->FramesLost,
+            Id = w->Id,
+            Cpu = w->Cpu,
+            Frames = w->Frames,
+            FramesInUse = w->FramesInUse,
+            FramesLost = w->FramesLost,
         };
         for (int i = 0; i < ports; i++)
         {
