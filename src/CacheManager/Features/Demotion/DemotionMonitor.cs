@@ -13,9 +13,10 @@ namespace FastPathSync.CacheManager.Features.Demotion;
 public sealed class DemotionMonitor : IDetector, IDisposable
 {
     private const int LongestWaitMilliseconds = 1000; // for a look, and so for the end of Dispose if the wake-up were lost
-    private const int CoalesceMilliseconds = 50;      // least time between two looks of one probe
-    private const int CostFactor = 20;                // a probe spends at most 1/20 of the time looking …
-    private const int LongestPauseMilliseconds = 2000; // … but looks this often however long it takes
+    private const int CoalesceMilliseconds = 50;       // least time between two looks of one probe …
+    private const int LongestCoalesceMilliseconds = 100; // … which grows with what a look costs, to this at most
+    private const int CostFactor = 20;                 // without an announcement a probe looks at most 1/20 of the time …
+    private const int LongestPauseMilliseconds = 2000; // … but this often however long it takes
     private const int FailuresBeforeDemotion = 3;     // a dump can fail once when an interface vanishes under it
     private const int AbsentPeriodMilliseconds = 10_000; // asking for an absent family makes the kernel look for its module
 
@@ -154,9 +155,12 @@ public sealed class DemotionMonitor : IDetector, IDisposable
             w.Failures = 0;
             Tell(w, findings, sink);
             long now = Stopwatch.GetTimestamp();
-            long pause = Math.Clamp((now - begin) * CostFactor, Ticks(CoalesceMilliseconds), Ticks(LongestPauseMilliseconds));
-            w.Earliest = now + pause;
-            w.Due = now + Math.Max(pause, Ticks((int)w.Probe.Period.TotalMilliseconds));
+
+            // The cheaper of two looks: one that was compiled or preempted on its way tells nothing of the next.
+            long cost = Math.Min(now - begin, w.LastCost);
+            w.LastCost = now - begin;
+            w.Earliest = now + Math.Clamp(cost, Ticks(CoalesceMilliseconds), Ticks(LongestCoalesceMilliseconds));
+            w.Due = now + Math.Max(Math.Min(cost * CostFactor, Ticks(LongestPauseMilliseconds)), Ticks((int)w.Probe.Period.TotalMilliseconds));
         }
         catch (NotInKernelException e)
         {
@@ -243,6 +247,9 @@ public sealed class DemotionMonitor : IDetector, IDisposable
         public bool Spoken { get; set; }
 
         public int Failures { get; set; }
+
+        /// <summary>0 before the first look, which compiles the code it runs.</summary>
+        public long LastCost { get; set; }
 
         public long Due { get; set; }
 
