@@ -48,6 +48,9 @@ internal sealed unsafe class FastPathEngine : IDisposable
         Tick();
     }
 
+    /// <summary>Held by whoever touches ports once they run: the control thread, and the threads of NETFPC. Workers never take it.</summary>
+    public Lock PortGate { get; } = new();
+
     public NetDevice Devices { get; } = new();
 
     public Segments Segments => _segments!;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath;
 
@@ -96,6 +97,13 @@ public unsafe struct PacketVector
         v.Reason = (byte*)Take(ref p, 1);
         v.Adjacency = (int*)v.Entry; // the entry is dead once the nexthop word is known
         return v;
+    }
+
+    /// <summary>Hands packet <paramref name="i"/> to Linux.</summary>
+    public readonly void Punt(int i, PuntReason reason)
+    {
+        Verdict[i] = (byte)FastPath.Verdict.Punt;
+        Reason[i] = (byte)reason;
     }
 
     public void Free()

@@ -3,18 +3,23 @@ using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath;
 
-/// <summary>The packet path: the whole graph, on one page.</summary>
-/// <remarks>
+/// <summary>
+/// The packet path: a graph of nodes over a vector of packets of one ingress port. Each node goes over the whole vector
+/// before the next one starts, so that the cache misses of a burst overlap and the code of a node stays in the cache.
 /// <code>
-///  worker ─► ethernet-input ─► ipv4-input ─┬─► ipv4-lookup ─► ipv4-forward ─► interface-output ─► worker: TX ring
-///                 │            │  (virtual │                       │
-///                 │            │  ports:   └─► punt-all (demoted)  │
-///                 │            │  l4-checksum)     │               │
-///                 └────────────┴───────────────────┴───────────────┴──► worker: exceptions (PuntReason)
+///   port ─► ethernet-input ─► ipv4-input ─► ipv4-lookup ─► ipv4-forward ─► interface-output ─► Forward
+///              │     │            │              │              │
+///              │     │            │              │              ├ ttl-expired, fragmentation-needed, redirect-needed
+///              │     │            │              └ no-route, no-neighbour, local, broadcast, blackhole, ...
+///              │     │            └ header-error, truncated, checksum-error, ip-options, multicast, broadcast,
+///              │     │              martian-source, martian-destination
+///              │     └ truncated, not-ipv4
+///              └ demoted (the VRF, or this port's ingress)                                 all of these ─► Punt
+///
+///   On virtual ports l4-checksum runs last, over forwarded and punted packets alike.
 /// </code>
-/// Every node takes the whole vector, skips what already has a verdict other than Forward, and changes a packet only
-/// when it is certain to be forwarded (but for checksums, which l4-checksum completes for Linux too).
-/// </remarks>
+/// A punted packet is unmodified, but for a checksum that was completed.
+/// </summary>
 public static unsafe class Pipeline
 {
     /// <summary>
@@ -29,34 +34,30 @@ public static unsafe class Pipeline
     /// </param>
     public static void Run(ref PacketVector v, in WorkerTables t, int rxPort, bool partialChecksums)
     {
-        CountReceived(in v, t.Counters + rxPort);
-        EthernetInputNode.Run(ref v);
-        Ipv4InputNode.Run(ref v, in t);
+        EthernetInputNode.Run(ref v, t.Counters + rxPort);
+        if ((Volatile.Read(ref t.Vrf->PassAll) | Volatile.Read(ref t.Vrf->IngressPass[rxPort])) != 0)
+        {
+            PuntAll(ref v, PuntReason.Demoted);
+        }
+        else
+        {
+            Ipv4InputNode.Run(ref v, t);
+            Ipv4LookupNode.Run(ref v, t);
+            Ipv4ForwardNode.Run(ref v, t, rxPort);
+            InterfaceOutputNode.Run(ref v, t);
+        }
+
         if (partialChecksums)
         {
             L4ChecksumNode.Run(ref v, t.Counters + rxPort);
         }
-
-        if ((t.Vrf->PassAll | t.Vrf->IngressPass[rxPort]) != 0)
-        {
-            PuntAllNode.Run(ref v);
-            return;
-        }
-
-        Ipv4LookupNode.Run(ref v, in t);
-        Ipv4ForwardNode.Run(ref v, in t, rxPort);
-        InterfaceOutputNode.Run(ref v, in t);
     }
 
-    private static void CountReceived(in PacketVector v, PortCounters* counters)
+    private static void PuntAll(ref PacketVector v, PuntReason reason)
     {
-        ulong bytes = 0;
         for (int i = 0; i < v.Count; i++)
         {
-            bytes += v.Length[i];
+            v.Punt(i, reason);
         }
-
-        counters->Rx += (uint)v.Count;
-        counters->RxBytes += bytes;
     }
 }

@@ -49,8 +49,8 @@ internal sealed unsafe class ControlLoop : IDisposable
             _thread.Join();
         }
 
-        FastPathState* s = FastPathStateSegment.State(_engine.Segments.State);
-        s->Forwarding = 0;
+        Publish(); // the counters of the programs end with them
+        FastPathStateSegment.State(_engine.Segments.State)->Forwarding = 0;
         _stop.Dispose();
     }
 
@@ -60,23 +60,31 @@ internal sealed unsafe class ControlLoop : IDisposable
         {
             for (int period = 1; !_stop.Wait(PeriodMilliseconds); period++)
             {
-                if (Volatile.Read(ref _engine.Segments.VrfState->Change) != _seen)
+                lock (_engine.PortGate)
                 {
-                    Apply();
-                }
-
-                if (period % PublishEvery == 0)
-                {
-                    _engine.Tick();
-                    CheckWorkers();
-                    FollowInterfaces(period % ReviveEvery == 0);
-                    Publish();
+                    Once(period);
                 }
             }
         }
         catch (Exception e)
         {
             _fail(e);
+        }
+    }
+
+    private void Once(int period)
+    {
+        if (Volatile.Read(ref _engine.Segments.VrfState->Change) != _seen)
+        {
+            Apply();
+        }
+
+        if (period % PublishEvery == 0)
+        {
+            _engine.Tick();
+            CheckWorkers();
+            FollowInterfaces(period % ReviveEvery == 0);
+            Publish();
         }
     }
 

@@ -1,29 +1,48 @@
-using System.Runtime.CompilerServices;
 using FastPathSync.Packets;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
-/// interface-output: through which port, and how many bytes. The worker puts the frame on that port's TX ring.
+/// interface-output: the last node of a forwarded packet. New MAC addresses, the port, the length; and the neighbour is
+/// marked as used. As neigh_hh_output (include/net/neighbour.h); RFC 894, RFC 1812 §3.3.
 /// </summary>
 /// <remarks>
-/// May enter: rewritten packets with Adjacency set. No edges. Ethernet padding is not passed on: Linux trims to the total
-/// length on input (pskb_trim_rcsum in ip_rcv_core), and hardware pads anew.
+/// May enter: what ipv4-forward let through. Precondition: Adjacency, TotalLength.
+/// Edges:
+///   Forward  TxPort and TxLength are set. The length is the IP packet's: padding that the last hop's Ethernet added is
+///            cut, as ip_rcv_core cuts it (pskb_trim_rcsum); whoever sends on real Ethernet pads anew.
 /// </remarks>
-public static unsafe class InterfaceOutputNode
+internal static unsafe class InterfaceOutputNode
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(ref PacketVector v, in WorkerTables t)
     {
-        Adjacency* adjacencies = t.Adjacencies;
         int n = v.Count;
+        byte** data = v.Data;
+        byte* verdict = v.Verdict;
+        uint* totalLength = v.TotalLength, txLength = v.TxLength, stamps = t.UseStamps;
+        ushort* txPort = v.TxPort;
+        int* adjacency = v.Adjacency;
+        Adjacency* adjacencies = t.Adjacencies;
+        uint second = Volatile.Read(ref *t.CoarseSecond);
         for (int i = 0; i < n; i++)
         {
-            if (v.Verdict[i] == (byte)Verdict.Forward)
+            if (verdict[i] != (byte)Verdict.Forward)
             {
-                v.TxPort[i] = adjacencies[v.Adjacency[i]].PortId;
-                v.TxLength[i] = EthernetHeader.Size + v.TotalLength[i];
+                continue;
+            }
+
+            Adjacency* a = adjacencies + adjacency[i];
+            byte* frame = data[i];
+            *(ulong*)frame = a->MacLow;
+            *(uint*)(frame + 8) = a->MacHigh;
+            txPort[i] = a->PortId;
+            txLength[i] = EthernetHeader.Size + totalLength[i];
+
+            // Only when it differs: the line stays shared among the workers that use the same neighbour.
+            if (stamps[a->Neighbour] != second)
+            {
+                Volatile.Write(ref stamps[a->Neighbour], second);
             }
         }
     }

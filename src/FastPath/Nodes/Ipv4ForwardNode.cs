@@ -5,67 +5,53 @@ using FastPathSync.SharedMemory.Tables;
 namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
-/// ipv4-forward: what Linux does in ip_forward (net/ipv4/ip_forward.c): checks, TTL, and the neighbour's addresses.
+/// ipv4-forward: may it go on, and one hop less to live. As ip_forward (net/ipv4/ip_forward.c); RFC 1812 §5.3.1.
 /// </summary>
 /// <remarks>
-/// May enter: packets whose Nexthop word is known (no Group). Nothing is written before every check has passed.
-/// Edges to punt: the word's own reason; NoNeighbour (on-link, unresolved); TtlExpired (RFC 1812 §5.3.1, after the route
-/// as in Linux); FragmentationNeeded (§4.2.2.7, DF or not); RedirectNeeded (§5.2.7.2: out where it came in).
-/// Else interface-output, with Adjacency.
+/// May enter: what ipv4-lookup let through. Precondition: TotalLength, and Nexthop is a Forward word.
+/// Leaves behind: Adjacency; TTL and header checksum are rewritten, for from here on the packet is surely forwarded.
+/// Edges, in the order in which Linux asks (all of them after the route lookup):
+///   Punt TtlExpired           TTL 0 or 1: Linux says "time exceeded" (RFC 792).
+///   Punt FragmentationNeeded  longer than the MTU of the route or interface; with DF Linux says so, without it fragments.
+///   Punt RedirectNeeded       out through the port it came in by: whether an ICMP redirect is due is for Linux to judge
+///                             (RFC 1812 §5.2.7.2).
+///   next                      everything else.
 /// </remarks>
-public static unsafe class Ipv4ForwardNode
+internal static unsafe class Ipv4ForwardNode
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(ref PacketVector v, in WorkerTables t, int rxPort)
     {
-        Adjacency* adjacencies = t.Adjacencies;
-        uint now = *t.CoarseSecond;
-        uint* stamps = t.UseStamps;
         int n = v.Count;
+        byte** data = v.Data;
+        byte* verdict = v.Verdict;
+        uint* totalLength = v.TotalLength;
+        ulong* nexthop = v.Nexthop;
+        int* adjacency = v.Adjacency;
+        Adjacency* adjacencies = t.Adjacencies;
         for (int i = 0; i < n; i++)
         {
-            if (v.Verdict[i] != (byte)Verdict.Forward)
+            if (verdict[i] != (byte)Verdict.Forward)
             {
                 continue;
             }
 
-            NexthopWord word = new(v.Nexthop[i]);
-            int index = (int)word.Index;
-            if (word.Action != NexthopAction.Forward)
+            NexthopWord word = new(nexthop[i]);
+            uint* ttlProtocolCheck = (uint*)(data[i] + EthernetHeader.Size + Ipv4Header.TtlOffset);
+            uint old = *ttlProtocolCheck;
+            bool expired = (byte)old <= 1, tooLong = totalLength[i] > word.Mtu;
+            bool back = adjacencies[word.Index].PortId == rxPort;
+            if (expired | tooLong | back)
             {
-                index = word.Action == NexthopAction.OnLink ? t.Neighbours.Find(word.Index, v.Destination[i]) : -1;
-                if (index < 0)
-                {
-                    Punt(ref v, i, word.Action == NexthopAction.OnLink ? PuntReason.NoNeighbour : word.Reason);
-                    continue;
-                }
-            }
-
-            byte* p = v.Data[i];
-            Adjacency* a = adjacencies + index;
-            uint* ttl = (uint*)(p + EthernetHeader.Size + Ipv4Header.TtlOffset);
-            if ((byte)*ttl <= 1 || v.TotalLength[i] > word.Mtu || a->PortId == rxPort)
-            {
-                Punt(ref v, i, (byte)*ttl <= 1 ? PuntReason.TtlExpired
-                    : a->PortId == rxPort ? PuntReason.RedirectNeeded : PuntReason.FragmentationNeeded);
+                Refuse(ref v, i, expired, tooLong);
                 continue;
             }
 
-            *(ulong*)p = a->MacLow;
-            *(uint*)(p + 8) = a->MacHigh;
-            *ttl = InternetChecksum.DecrementTtl(*ttl);
-            if (stamps[a->Neighbour] != now)
-            {
-                stamps[a->Neighbour] = now;
-            }
-
-            v.Adjacency[i] = index;
+            *ttlProtocolCheck = InternetChecksum.DecrementTtl(old);
+            adjacency[i] = (int)word.Index;
         }
     }
 
-    private static void Punt(ref PacketVector v, int i, PuntReason reason)
-    {
-        v.Verdict[i] = (byte)Verdict.Punt;
-        v.Reason[i] = (byte)reason;
-    }
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Refuse(ref PacketVector v, int i, bool expired, bool tooLong) =>
+        v.Punt(i, expired ? PuntReason.TtlExpired : tooLong ? PuntReason.FragmentationNeeded : PuntReason.RedirectNeeded);
 }

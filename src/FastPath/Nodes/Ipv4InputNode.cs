@@ -1,115 +1,156 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using FastPathSync.Packets;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
-/// ipv4-input: is this a packet that Linux would route? What is plain goes on; what is odd is looked at in Linux's own
-/// order (ip_rcv_core in net/ipv4/ip_input.c, then ip_route_input_slow in net/ipv4/route.c).
+/// ipv4-input: is this an IPv4 packet that Linux would route? As ip_rcv_core (net/ipv4/ip_input.c) and the first half of
+/// ip_route_input_slow (net/ipv4/route.c) decide; RFC 1812 §5.2.2 and §5.3.7.
 /// </summary>
 /// <remarks>
-/// May enter: frames with EtherType IPv4 of at least 34 bytes (others are skipped). Edges, all to punt, numbered after
-/// RFC 1812 §5.2.2: Truncated (1), ChecksumError (2), HeaderError (3, 4, 5), IpOptions (§4.2.2.6), and by address
-/// (§5.3.7) Multicast, Broadcast, MartianDestination, MartianSource; else ipv4-lookup, with Destination and TotalLength.
+/// May enter: frames of at least 34 bytes with EtherType 0x0800. Nothing is written to a packet here.
+/// Leaves behind: Destination, TotalLength. Edges, in the order in which Linux asks:
+///   Punt HeaderError         version is not 4, IHL below 5, or total length below the header's.
+///   Punt Truncated           the frame ends before the header, or before the total length.
+///   Punt ChecksumError       of the header (RFC 1071).
+///   Punt IpOptions           IHL above 5.
+///   Punt Multicast           destination in 224/4.
+///   Punt MartianSource       source in 224/4, 255.255.255.255, 0.0.0.0, 127/8; or refused by <see cref="Ipv4SourceCheck"/>.
+///   Punt Broadcast           destination 255.255.255.255.
+///   Punt MartianDestination  destination 0.0.0.0 or in 127/8.
+///   next                     everything else; 240/4 but for the broadcast address, and 0/8 but for 0.0.0.0, are valid.
 /// </remarks>
-public static unsafe class Ipv4InputNode
+internal static unsafe class Ipv4InputNode
 {
-    /// <summary>Version 4, header of 20 bytes, EtherType IPv4: bytes 12 to 14 of the frame, as loaded.</summary>
-    private const uint Plain = 0x45_0008, PlainMask = 0xff_ffff;
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(ref PacketVector v, in WorkerTables t)
     {
-        LocalAddressFilter local = t.LocalAddresses;
-        uint* table24 = t.Fib.Table24;
-        uint checkSource = t.Vrf->CheckSource;
         int n = v.Count;
+        byte** data = v.Data;
+        byte* verdict = v.Verdict;
+        uint* length = v.Length, destination = v.Destination, totalLength = v.TotalLength, odd = v.Odd;
+        LocalAddressFilter local = t.LocalAddresses;
+        uint any = 0;
         for (int i = 0; i < n; i++)
         {
-            if (v.Verdict[i] != (byte)Verdict.Forward)
+            if (verdict[i] != (byte)Verdict.Forward)
             {
                 continue;
             }
 
-            byte* p = v.Data[i];
-            Vector128<ushort> head = Vector128.Load((ushort*)(p + EthernetHeader.Size)); // up to and with the source
-            uint wireDestination = *(uint*)(p + EthernetHeader.Size + Ipv4Header.DestinationOffset);
-            uint destination = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(wireDestination);
-            uint source = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(head.AsUInt32().GetElement(3));
-            uint total = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(head.GetElement(1));
+            byte* ip = data[i] + EthernetHeader.Size;
+            uint total = ((Be16*)(ip + Ipv4Header.TotalLengthOffset))->Value;
+            uint source = ((Be32*)(ip + Ipv4Header.SourceOffset))->Value;
+            destination[i] = ((Be32*)(ip + Ipv4Header.DestinationOffset))->Value;
+            totalLength[i] = total;
 
-            // The sum of all ten words; each 32-bit half stays below 2^18.
-            Vector256<uint> words = Avx2.ConvertToVector256Int32(head).AsUInt32();
-            Vector128<ulong> sums = (words.GetLower() + words.GetUpper()).AsUInt64();
-            ulong sum = sums.ToScalar() + sums.GetElement(1);
-            uint folded = (uint)sum + (uint)(sum >> 32) + (wireDestination & 0xffff) + (wireDestination >> 16);
-            folded = (folded & 0xffff) + (folded >> 16);
-            folded = (folded & 0xffff) + (folded >> 16);
+            // No branch: whatever is not zero in the end has the packet looked at again, by Classify. It may prove sound.
+            uint faults = (uint)(ip[0] ^ Ipv4Header.Plain) | ChecksumFault(ip)
+                | (((total - Ipv4Header.Size) | (length[i] - EthernetHeader.Size - total)) >> 31)
+                | SpecialFirstByte[ip[Ipv4Header.SourceOffset]] | SpecialFirstByte[ip[Ipv4Header.DestinationOffset]]
+                | (local.MayContain(source) ? 1u : 0u);
+            odd[i] = faults;
+            any |= faults;
+        }
 
-            uint odd = ((*(uint*)(p + 12) ^ Plain) & PlainMask)
-                | (folded ^ 0xffff)
-                | (((total - Ipv4Header.Size) | (v.Length[i] - EthernetHeader.Size - total)) & 0x8000_0000)
-                | IsSpecial(source >> 24) | IsSpecial(destination >> 24)
-                | (local.MayContain(source) ? 1u : 0)
-                | checkSource;
-            v.Destination[i] = destination;
-            v.TotalLength[i] = total;
-            Sse.Prefetch0(table24 + (destination >> 8));
-            if (odd != 0)
+        if (any != 0)
+        {
+            ClassifyOdd(ref v, t);
+        }
+
+        if (t.Vrf->CheckSource != 0)
+        {
+            Ipv4SourceCheck.All(ref v, t);
+        }
+    }
+
+    /// <summary>1 for the first bytes of addresses that may be special: 0, 127, 224-239, 255.</summary>
+    private static ReadOnlySpan<byte> SpecialFirstByte =>
+    [
+        1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+    ];
+
+    /// <summary>0 when the sum over a 20-byte header is right.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint ChecksumFault(byte* ip)
+    {
+        // Eight of the ten words as four lanes, each the sum of two; then the lanes as two packed pairs.
+        Vector128<uint> x = Vector128.Load((uint*)ip);
+        Vector128<ulong> pairs = ((x & Vector128.Create(0xffffu)) + (x >>> 16)).AsUInt64();
+        ulong two = pairs.ToScalar() + pairs.GetElement(1);
+        uint last = *(uint*)(ip + Ipv4Header.DestinationOffset);
+        uint sum = (uint)two + (uint)(two >> 32) + (last & 0xffff) + (last >> 16);
+
+        // One fold is enough: ten words sum to less than 10 * 0x10000, so a multiple of 0xffff folds to 0xffff at once.
+        return ((sum & 0xffff) + (sum >> 16)) ^ 0xffff;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void ClassifyOdd(ref PacketVector v, in WorkerTables t)
+    {
+        for (int i = 0; i < v.Count; i++)
+        {
+            if (v.Verdict[i] != (byte)Verdict.Forward || v.Odd[i] == 0)
             {
-                Classify(ref v, i, in t);
+                continue;
+            }
+
+            if (Fault((Ipv4Header*)(v.Data[i] + EthernetHeader.Size), v.Length[i] - EthernetHeader.Size) is PuntReason reason)
+            {
+                v.Punt(i, reason);
+            }
+            else
+            {
+                Ipv4SourceCheck.One(ref v, t, i);
             }
         }
     }
 
-    /// <summary>Nonzero for first octets 0, 127 and 224 to 255, where martians, multicast and broadcast live.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint IsSpecial(uint octet) => (octet - 1 >= 223 ? 1u : 0) | (octet == 127 ? 1u : 0);
-
-    /// <summary>The cold path: the verdict of a packet that is not plain. It may well turn out to be an ordinary one.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Classify(ref PacketVector v, int i, in WorkerTables t)
+    private static PuntReason? Fault(Ipv4Header* ip, uint room)
     {
-        Ipv4Header* ip = (Ipv4Header*)(v.Data[i] + EthernetHeader.Size);
-        uint length = v.Length[i] - EthernetHeader.Size, headerLength = ip->HeaderLength, total = ip->TotalLength.Value;
-        uint source = ip->Source.Value, destination = ip->Destination.Value;
-        PuntReason? reason =
-            ip->Version != 4 || headerLength < Ipv4Header.Size ? PuntReason.HeaderError
-            : headerLength > length ? PuntReason.Truncated
-            : InternetChecksum.Fold(InternetChecksum.Sum((byte*)ip, headerLength)) != 0xffff ? PuntReason.ChecksumError
-            : total > length ? PuntReason.Truncated
-            : total < headerLength ? PuntReason.HeaderError
-            : headerLength > Ipv4Header.Size ? PuntReason.IpOptions
-            : destination >> 28 == 0xe ? PuntReason.Multicast
-            : source >> 28 == 0xe || source is 0 or uint.MaxValue || source >> 24 == 127 ? PuntReason.MartianSource
-            : destination == uint.MaxValue ? PuntReason.Broadcast
-            : destination == 0 || destination >> 24 == 127 ? PuntReason.MartianDestination
-            : IsMartianSource(source, in t) ? PuntReason.MartianSource
-            : null;
-        if (reason is PuntReason r)
+        if (ip->Version != 4 || ip->HeaderLength < Ipv4Header.Size)
         {
-            v.Verdict[i] = (byte)Verdict.Punt;
-            v.Reason[i] = (byte)r;
-        }
-    }
-
-    /// <summary>
-    /// fib_validate_source with rp_filter off: our own address is no valid source; and where local routes were added by
-    /// hand (CheckSource), nothing is whose lookup ends in a route that isn't unicast. No route at all is no objection.
-    /// </summary>
-    private static bool IsMartianSource(uint source, in WorkerTables t)
-    {
-        bool maybeOurs = t.LocalAddresses.MayContain(source);
-        if (!maybeOurs && t.Vrf->CheckSource == 0)
-        {
-            return false;
+            return PuntReason.HeaderError;
         }
 
-        NexthopWord w = new(t.Nexthops[t.Fib.Lookup(source)]);
-        return w.Action == NexthopAction.Punt
-            && (w.Reason == PuntReason.Local || (t.Vrf->CheckSource != 0 && w.Reason is PuntReason.Broadcast or PuntReason.Multicast));
+        if (room < ip->HeaderLength)
+        {
+            return PuntReason.Truncated;
+        }
+
+        if (InternetChecksum.Fold(InternetChecksum.Sum((byte*)ip, ip->HeaderLength)) != 0xffff)
+        {
+            return PuntReason.ChecksumError;
+        }
+
+        uint total = ip->TotalLength.Value;
+        if (room < total)
+        {
+            return PuntReason.Truncated;
+        }
+
+        if (total < ip->HeaderLength)
+        {
+            return PuntReason.HeaderError;
+        }
+
+        return ip->HeaderLength > Ipv4Header.Size ? PuntReason.IpOptions : Martian(ip->Source.Value, ip->Destination.Value);
     }
+
+    private static PuntReason? Martian(uint source, uint destination) =>
+        (destination >> 28) == 0xe ? PuntReason.Multicast
+        : (source >> 28) == 0xe || source == uint.MaxValue ? PuntReason.MartianSource
+        : destination == uint.MaxValue ? PuntReason.Broadcast
+        : source == 0 ? PuntReason.MartianSource
+        : destination == 0 || (destination >> 24) == 127 ? PuntReason.MartianDestination
+        : (source >> 24) == 127 ? PuntReason.MartianSource
+        : null;
 }

@@ -6,69 +6,126 @@ using FastPathSync.SharedMemory.Tables;
 namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
-/// ipv4-lookup: destination → FIB entry → nexthop word, and for a multipath route the member that the flow belongs to.
+/// ipv4-lookup: destination to nexthop, and on to the one adjacency. As fib_lookup and fib_select_path; RFC 1812 §5.2.4.3.
 /// </summary>
 /// <remarks>
-/// May enter: packets with Destination set. No edges: every word says something, also "punt: no route".
-/// Flows are told by addresses (net.ipv4.fib_multipath_hash_policy 0); RFC 2992 §1 (hash-threshold).
+/// May enter: what ipv4-input let through. Precondition: Destination is set. Nothing is written to a packet here.
+/// Leaves behind: Nexthop, a Forward word.
+/// Edges:
+///   next              a Forward word, at once or through a group's member or the neighbour of an on-link destination.
+///   Punt (the word's) the route is Linux's to answer: local, broadcast, blackhole, no route, ... (see PuntReason).
+///   Punt NoNeighbour  the destination is on-link and its neighbour isn't known: Linux resolves it.
 /// </remarks>
-public static unsafe class Ipv4LookupNode
+internal static unsafe class Ipv4LookupNode
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private const ulong ForwardAction = (ulong)NexthopAction.Forward;
+
     public static void Run(ref PacketVector v, in WorkerTables t)
     {
-        uint* table24 = t.Fib.Table24;
-        uint* groups = t.Fib.Groups;
-        ulong* nexthops = t.Nexthops;
-        Adjacency* adjacencies = t.Adjacencies;
         int n = v.Count;
+        uint* destination = v.Destination, entry = v.Entry;
+        ulong* nexthop = v.Nexthop;
+        uint* table24 = t.Fib.Table24, groups = t.Fib.Groups;
+
+        // Three passes of independent loads, so that the cache misses of a burst overlap. Packets punted before have an
+        // old destination here; looking it up is harmless and cheaper than asking.
+        uint grouped = 0;
         for (int i = 0; i < n; i++)
+        {
+            uint e = Volatile.Read(ref table24[destination[i] >> 8]);
+            entry[i] = e;
+            grouped |= e;
+        }
+
+        if ((grouped & Fib4Reader.GroupFlag) != 0)
+        {
+            for (int i = 0; i < n; i++)
+            {
+                if ((entry[i] & Fib4Reader.GroupFlag) != 0)
+                {
+                    entry[i] = Volatile.Read(ref groups[((entry[i] & Fib4Reader.IndexMask) << 8) | (destination[i] & 0xff)]);
+                }
+            }
+        }
+
+        ulong* words = t.Nexthops;
+        Adjacency* adjacencies = t.Adjacencies;
+        ulong odd = 0;
+        for (int i = 0; i < n; i++)
+        {
+            ulong word = Volatile.Read(ref words[entry[i] & Fib4Reader.IndexMask]);
+            nexthop[i] = word;
+            odd |= (word >> 56) ^ ForwardAction;
+            Sse.Prefetch0(adjacencies + (uint)word);
+        }
+
+        if (odd != 0)
+        {
+            Resolve(ref v, t);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Resolve(ref PacketVector v, in WorkerTables t)
+    {
+        for (int i = 0; i < v.Count; i++)
         {
             if (v.Verdict[i] != (byte)Verdict.Forward)
             {
                 continue;
             }
 
-            uint destination = v.Destination[i];
-            uint entry = table24[destination >> 8];
-            if ((entry & Fib4Reader.GroupFlag) != 0)
-            {
-                entry = groups[((entry & Fib4Reader.IndexMask) << 8) | (destination & 0xff)];
-            }
-
-            NexthopWord word = new(Volatile.Read(ref nexthops[entry & Fib4Reader.IndexMask]));
+            NexthopWord word = new(v.Nexthop[i]);
             if (word.Action == NexthopAction.Group)
             {
-                word = Choose(word, v.Data[i], in t);
+                uint source = ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
+                word = MemberFor(word, FlowHash(source, v.Destination[i], t.FlowSeed), t);
             }
 
-            if (word.Action == NexthopAction.Forward)
+            if (word.Action == NexthopAction.OnLink)
             {
-                Sse.Prefetch0(adjacencies + word.Index);
+                int adjacency = t.Neighbours.Find(word.Index, v.Destination[i]);
+                word = adjacency < 0 ? NexthopWord.Punt(PuntReason.NoNeighbour) : NexthopWord.Forward(adjacency, word.Mtu);
+            }
+
+            if (word.Action != NexthopAction.Forward)
+            {
+                v.Punt(i, word.Action == NexthopAction.Punt ? word.Reason : PuntReason.RouteUnsupported);
+                continue;
             }
 
             v.Nexthop[i] = word.Value;
         }
     }
 
-    private static NexthopWord Choose(NexthopWord group, byte* packet, in WorkerTables t)
+    /// <summary>The first member whose bound is not below the hash; the last when the bounds end too early.</summary>
+    private static NexthopWord MemberFor(NexthopWord group, uint hash, in WorkerTables t)
     {
-        ulong addresses = *(ulong*)(packet + EthernetHeader.Size + Ipv4Header.SourceOffset);
-        uint hash = FlowHash(addresses, t.FlowSeed);
-        GroupMember* member = t.Members + group.Index;
-        while (hash > member->UpperBound)
+        if (group.MemberCount == 0)
         {
-            member++; // the last living member's bound is 2^32 - 1
+            return NexthopWord.Punt(PuntReason.NoRoute);
         }
 
-        return new NexthopWord(Volatile.Read(ref t.Nexthops[member->Nexthop]));
+        GroupMember* m = t.Members + group.Index;
+        GroupMember* last = m + group.MemberCount - 1;
+        while (m < last && hash > m->UpperBound)
+        {
+            m++;
+        }
+
+        return new NexthopWord(Volatile.Read(ref t.Nexthops[m->Nexthop]));
     }
 
-    /// <summary>Two rounds of multiply and fold: every bit of both addresses reaches every bit of the hash.</summary>
-    private static uint FlowHash(ulong addresses, uint seed)
+    /// <summary>
+    /// Which way a flow goes: by its addresses, as fib_multipath_hash_policy 0 has it (RFC 2992 hash-threshold). The
+    /// finalizer of a multiplicative hash, so that every bit of both addresses reaches every bit of the result.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static uint FlowHash(uint source, uint destination, uint seed)
     {
-        ulong h = (addresses ^ ((ulong)seed * 0x9e3779b97f4a7c15ul)) * 0xff51afd7ed558ccdul;
-        h = (h ^ (h >> 32)) * 0xc4ceb9fe1a85ec53ul;
+        ulong h = (((ulong)source << 32) | destination) ^ (seed * 0x9e37_79b9_7f4a_7c15ul);
+        h = (h ^ (h >> 32)) * 0xd6e8_feb8_6659_fd93ul;
+        h = (h ^ (h >> 32)) * 0xd6e8_feb8_6659_fd93ul;
         return (uint)(h >> 32);
     }
 }

@@ -5,63 +5,78 @@ using FastPathSync.SharedMemory.Tables;
 namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
-/// l4-checksum: completes TCP and UDP checksums that their sender left to virtual hardware (docs/adr/0003).
+/// l4-checksum: does the sum that a sender behind a virtual device left to hardware that doesn't exist. As
+/// skb_checksum_help (net/core/dev.c).
 /// </summary>
 /// <remarks>
-/// May enter: packets of virtual ports that ipv4-input found whole (also those it punts for their options or addresses:
-/// Linux has to get what it would have got). Precondition: header sound, total length inside the frame. No edges.
-/// A packet left so carries the folded sum of its pseudo header, not complemented (skb_partial_csum in Linux); one that
-/// does so by chance is told apart by being valid as it stands. RFC 768, RFC 9293 §3.1, skb_checksum_help.
+/// A local stack sends over veth or TAP with CHECKSUM_PARTIAL: the TCP or UDP checksum field holds the folded sum of the
+/// pseudo header, and a mark in the skb says so. AF_XDP loses the mark. Here the value itself is the mark: it is compared
+/// in every packet, the payload is summed only when it matches, and a checksum that is right as it stands is left alone
+/// (one in 65,536 looks like that by chance). Other offloads can't be seen from the bytes: SCTP's CRC, and checksums
+/// inside a tunnel.
+///
+/// May enter: the whole burst of a virtual port, last of all, whatever the verdicts: a punted packet must reach Linux
+/// as Linux would have had it. Precondition: none; the headers are checked here. Packets punted because their headers
+/// are in error, and fragments, are left alone.
+/// Edges: none; the verdict stays.
 /// </remarks>
-public static unsafe class L4ChecksumNode
+internal static unsafe class L4ChecksumNode
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(ref PacketVector v, PortCounters* counters)
     {
-        ulong completed = 0;
-        int n = v.Count;
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < v.Count; i++)
         {
-            if (v.Verdict[i] == (byte)Verdict.Forward || IsSound((PuntReason)v.Reason[i]))
+            if (v.Verdict[i] == (byte)Verdict.Punt && !HeadersAreSound((PuntReason)v.Reason[i]))
             {
-                completed += Complete((Ipv4Header*)(v.Data[i] + EthernetHeader.Size)) ? 1u : 0;
+                continue;
+            }
+
+            byte* frame = v.Data[i];
+            uint room = v.Length[i] - EthernetHeader.Size; // wraps below 14, which the first test catches
+            if (v.Length[i] < EthernetHeader.Size + Ipv4Header.Size
+                || ((EthernetHeader*)frame)->Type.Value != EtherType.Ipv4
+                || !Ipv4Header.TryParse(frame + EthernetHeader.Size, room, out Ipv4Header* ip))
+            {
+                continue;
+            }
+
+            uint total = ip->TotalLength.Value, header = ip->HeaderLength;
+            bool tcp = ip->Protocol == IpProtocol.Tcp;
+            uint offset = (uint)(tcp ? TcpHeader.ChecksumOffset : UdpHeader.ChecksumOffset);
+            uint least = (uint)(tcp ? TcpHeader.Size : UdpHeader.Size);
+            if ((!tcp && ip->Protocol != IpProtocol.Udp) || total > room || total < header + least || ip->IsFragment)
+            {
+                continue;
+            }
+
+            uint length = total - header;
+            ushort* field = (ushort*)((byte*)ip + header + offset);
+            ushort pseudo = InternetChecksum.PseudoHeader(ip->Source, ip->Destination, ip->Protocol, length);
+            if (*field == pseudo && Complete((byte*)ip + header, length, pseudo, field))
+            {
+                counters->ChecksumsCompleted++;
             }
         }
-
-        counters->ChecksumsCompleted += completed;
     }
 
-    /// <summary>Punted for what it is, not for being broken.</summary>
-    private static bool IsSound(PuntReason reason) =>
-        reason is not (PuntReason.Truncated or PuntReason.NotIpv4 or PuntReason.HeaderError or PuntReason.ChecksumError);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool Complete(Ipv4Header* ip)
+    /// <summary>False when the checksum was whole already.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool Complete(byte* segment, uint length, ushort pseudo, ushort* field)
     {
-        uint offset = (uint)(ip->Protocol == IpProtocol.Tcp ? TcpHeader.ChecksumOffset : UdpHeader.ChecksumOffset);
-        uint headerLength = ip->HeaderLength, length = ip->TotalLength.Value - headerLength;
-        if ((ip->Protocol != IpProtocol.Tcp && ip->Protocol != IpProtocol.Udp) || ip->IsFragment || length < offset + 2)
+        // The field holds the pseudo header's sum, so this is the whole sum; one that is complete would add up to 0xffff
+        // only together with the pseudo header.
+        uint sum = InternetChecksum.Sum(segment, length);
+        ushort folded = InternetChecksum.Fold(sum);
+        if (InternetChecksum.Fold((uint)folded + pseudo) == 0xffff)
         {
             return false;
         }
 
-        ushort* field = (ushort*)((byte*)ip + headerLength + offset);
-        ushort pseudo = InternetChecksum.PseudoHeader(ip->Source, ip->Destination, ip->Protocol, length);
-        return *field == pseudo && CompleteCold((byte*)ip + headerLength, length, pseudo, field, ip->Protocol == IpProtocol.Udp);
-    }
-
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private static bool CompleteCold(byte* segment, uint length, ushort pseudo, ushort* field, bool udp)
-    {
-        // As it stands the field holds the pseudo header's sum: the segment's sum is already that of both.
-        uint sum = InternetChecksum.Sum(segment, length);
-        if (InternetChecksum.Fold(sum + pseudo) == 0xffff)
-        {
-            return false; // a finished checksum that happens to look like an unfinished one
-        }
-
-        ushort check = (ushort)~InternetChecksum.Fold(sum);
-        *field = udp && check == 0 ? (ushort)0xffff : check;
+        ushort check = (ushort)~folded;
+        *field = check == 0 ? (ushort)0xffff : check; // CSUM_MANGLED_0: in UDP, 0 would mean "none"
         return true;
     }
+
+    private static bool HeadersAreSound(PuntReason reason) =>
+        reason is not (PuntReason.HeaderError or PuntReason.ChecksumError or PuntReason.Truncated or PuntReason.NotIpv4);
 }

@@ -17,18 +17,23 @@ internal sealed class PortMtuService(FastPathEngine engine) : INetFpcService
 
     public PortMtuReply SetPortMtu(SetPortMtu request)
     {
-        Port p = Find(request.Ifindex);
-        if (request.Mtu > engine.MaxMtu)
+        lock (engine.PortGate)
         {
-            throw new LinuxException(Errno.EMSGSIZE, "set MTU of port", $"{p.Name} to {request.Mtu} (largest that packet frames hold: {engine.MaxMtu})");
+            Port p = Find(request.Ifindex);
+            p.Refresh(engine.Devices);
+            p.Configure(engine.Devices, engine.LongestFrame(p));
+            return request.Mtu <= engine.MaxMtu ? Reply(p)
+                : throw new LinuxException(Errno.EMSGSIZE, "set MTU of port", $"{p.Name} to {request.Mtu} (largest that packet frames hold: {engine.MaxMtu})");
         }
-
-        p.Refresh(engine.Devices);
-        p.Configure(engine.Devices, engine.LongestFrame(p));
-        return Reply(p);
     }
 
-    public PortMtuReply GetPortMtu(GetPortMtu request) => Reply(Find(request.Ifindex));
+    public PortMtuReply GetPortMtu(GetPortMtu request)
+    {
+        lock (engine.PortGate)
+        {
+            return Reply(Find(request.Ifindex));
+        }
+    }
 
     private PortMtuReply Reply(Port p) => new() { Mtu = (uint)p.Mtu, MaxMtu = (uint)engine.MaxMtu };
 

@@ -106,8 +106,14 @@ internal sealed unsafe class RouterLab : IDisposable
     {
         Process? running = _fastPath;
         using Process p = Launch(arguments, prefix);
-        string error = p.StandardError.ReadToEnd();
-        p.WaitForExit();
+        Task<string> all = p.StandardError.ReadToEndAsync();
+        if (!p.WaitForExit(15_000))
+        {
+            p.Kill();
+            Assert.Fail("fastpath started where it can't");
+        }
+
+        string error = all.Result;
         _fastPath = keep ? running : null;
         return (p.ExitCode, error);
     }

@@ -1,5 +1,6 @@
 using FastPathSync.Bpf;
 using FastPathSync.Linux;
+using FastPathSync.NetFpc;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Tests.Ports;
@@ -204,6 +205,21 @@ public sealed unsafe class RouterTests
     }
 
     [Fact]
+    public void NetfpcTellsThePortMtuAndItsLimit()
+    {
+        using RouterLab lab = new();
+        lab.Start("--mode generic");
+        using NetFpcClient client = new(Path.Combine(lab.Directory, "netfpc.sock"), TimeSpan.FromSeconds(2));
+        Assert.Equal(lab.State->Pid, client.Ping().Pid);
+        uint ifindex = lab.Port(0)->IfIndex;
+        Assert.Equal((1500u, 1778u), (client.GetPortMtu(ifindex).Mtu, client.GetPortMtu(ifindex).MaxMtu));
+        lab.Ip("r", "link set r0 mtu 1400");
+        Assert.Equal(1400u, client.SetPortMtu(ifindex, 1400).Mtu);
+        Assert.Contains("1778", Assert.ThrowsAny<LinuxException>(() => client.SetPortMtu(ifindex, 9000)).Message, StringComparison.Ordinal);
+        Assert.Equal(Errno.ENODEV, Assert.ThrowsAny<LinuxException>(() => client.GetPortMtu(9999)).ErrorNumber);
+    }
+
+    [Fact]
     public void TwoWorkersServeTwoQueues()
     {
         using RouterLab lab = new(queues: 2);
@@ -269,6 +285,7 @@ public sealed unsafe class RouterTests
         using RouterLab lab = new();
         lab.Ip("r", "link add q0 numrxqueues 1 type veth peer name q1 numtxqueues 4 numrxqueues 4");
         lab.Ip("r", "link set q0 up");
+        lab.Exec("r", "ethtool -L q1 tx 4");
         (int status, string error) = lab.StartFailing("--port q0 --mode native");
         Assert.NotEqual(0, status);
         Assert.Contains("more TX queues", error, StringComparison.Ordinal);

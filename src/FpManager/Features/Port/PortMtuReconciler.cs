@@ -7,12 +7,12 @@ using Microsoft.Extensions.Logging;
 namespace FastPathSync.FpManager.Features.Port;
 
 /// <summary>
-/// Tells the fast path (NETFPC) when the MTU of a port's interface is not what it works with. Driven by state, not by
-/// events, so that a fast path that was restarted is told again.
+/// Tells the fast path (NETFPC) the MTU of each port's interface whenever it is another than it was last told, or the
+/// fast path is another process; and demotes the port while the fast path can't work with it.
 /// </summary>
 public sealed unsafe class PortMtuReconciler(ForwardingState state, SegmentStore store, NetFpcClient client, ILogger log)
 {
-    private readonly HashSet<string> _refused = [];
+    private readonly Dictionary<string, (int Pid, uint IfIndex, uint Mtu)> _told = [];
     private Segment? _fastPath;
 
     public void Poll()
@@ -26,47 +26,42 @@ public sealed unsafe class PortMtuReconciler(ForwardingState state, SegmentStore
             return; // no supervisor just now
         }
 
-        if (_fastPath is null || Libc.kill(FastPathStateSegment.State(_fastPath)->Pid, 0) != 0)
+        int pid = _fastPath is null ? 0 : FastPathStateSegment.State(_fastPath)->Pid;
+        if (pid == 0 || Libc.kill(pid, 0) != 0)
         {
             return;
         }
 
         foreach ((int port, uint ifindex, string name, uint mtu) in state.PortMtus())
         {
-            PortState* p = FastPathStateSegment.Port(_fastPath, port);
-            if (p->IfIndex != ifindex || (p->Mtu == mtu && !_refused.Contains(name)))
+            bool known = _told.TryGetValue(name, out (int Pid, uint IfIndex, uint Mtu) told);
+            if ((!known || told != (pid, ifindex, mtu)) && TryTell(ifindex, name, mtu))
             {
-                continue;
+                _told[name] = (pid, ifindex, mtu);
             }
-
-            Tell(ifindex, name, mtu);
         }
     }
 
-    private void Tell(uint ifindex, string name, uint mtu)
+    /// <summary>False when there was no answer: ask again.</summary>
+    private bool TryTell(uint ifindex, string name, uint mtu)
     {
         string demotion = $"{name} mtu";
         try
         {
             client.SetPortMtu(ifindex, mtu);
-            if (_refused.Remove(name))
-            {
-                state.EndDemotion(demotion);
-            }
-
-            log.LogInformation("port {Port}: MTU {Mtu} set in the fast path", name, mtu);
+            state.EndDemotion(demotion);
+            return true;
         }
         catch (LinuxException e) when (e.ErrorNumber == Errno.EMSGSIZE)
         {
-            if (_refused.Add(name))
-            {
-                state.Demote(demotion, e.Message, DemotionEffect.Ingress, ifindex);
-                log.LogWarning("port {Port}: {Reason}", name, e.Message);
-            }
+            state.Demote(demotion, e.Message, DemotionEffect.Ingress, ifindex);
+            log.LogWarning("port {Port}: {Reason}", name, e.Message);
+            return true;
         }
         catch (LinuxException e)
         {
             log.LogDebug("port {Port}: {Reason}; will be told again", name, e.Message);
+            return false;
         }
     }
 }

@@ -1,4 +1,5 @@
 using FastPathSync.Fpctl.Inspection;
+using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 
@@ -32,36 +33,31 @@ internal sealed unsafe class VrfReader(InstanceTables tables)
 
     /// <summary>
     /// The name under /run/netns of the namespace a process lives in, "default" when it has none: what `ip netns identify`
-    /// answers. The descriptor's link reads "net:[inode]" for both.
+    /// answers.
     /// </summary>
     public static string NamespaceName(int pid, string directory = "/run/netns")
     {
-        string? identity = new FileInfo($"/proc/{pid}/ns/net").LinkTarget;
-        if (identity is null || !Directory.Exists(directory))
+        if (Inode($"/proc/{pid}/ns/net") is not ulong own || !Directory.Exists(directory))
         {
             return "default";
         }
 
-        foreach (string file in Directory.EnumerateFiles(directory).Order(StringComparer.Ordinal))
+        string? file = Directory.EnumerateFiles(directory).Order(StringComparer.Ordinal).FirstOrDefault(f => Inode(f) == own);
+        return Path.GetFileName(file) ?? "default";
+    }
+
+    /// <summary>Of the namespace behind a file; null when there is no such file any more.</summary>
+    private static ulong? Inode(string path)
+    {
+        const int StatSize = 144, InodeAt = 8; // struct stat of asm/stat.h
+        int fd = Libc.open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+        if (fd < 0)
         {
-            try
-            {
-                using Microsoft.Win32.SafeHandles.SafeFileHandle h = File.OpenHandle(file);
-                if (new FileInfo($"/proc/self/fd/{h.DangerousGetHandle()}").LinkTarget == identity)
-                {
-                    return Path.GetFileName(file);
-                }
-            }
-            catch (IOException)
-            {
-                // Removed meanwhile: not this one.
-            }
-            catch (UnauthorizedAccessException)
-            {
-                // A name without a namespace mounted on it.
-            }
+            return null;
         }
 
-        return "default";
+        using FileDescriptor file = new(fd);
+        byte* stat = stackalloc byte[StatSize];
+        return Libc.fstat(file.Number, stat) == 0 ? *(ulong*)(stat + InodeAt) : null;
     }
 }

@@ -1,0 +1,121 @@
+using System.Buffers.Binary;
+using FastPathSync.FastPath;
+using FastPathSync.FastPath.Tests;
+using FastPathSync.Linux;
+using FastPathSync.Packets;
+using FastPathSync.SharedMemory.Tables;
+using static FastPathSync.Packets.Building.Packet;
+
+namespace FastPathSync.PipelineBench;
+
+/// <summary>
+/// Tables, and a pool of frames as a UMEM has it: 2,048 frames of 2 KB, of which each burst takes the next 64, so that
+/// the headers come from L2 and L3, as from a NIC that writes into the cache.
+/// </summary>
+internal sealed unsafe class Scenario : IDisposable
+{
+    public const int Frames = 2048;
+    private const int FrameSize = 2048, Headroom = 256, Nexthops = 64;
+    private readonly LabTables _lab = new();
+    private readonly MemoryMapping _pool = MemoryMapping.Anonymous(Frames * FrameSize, Libc.MAP_POPULATE, "frames");
+    private readonly byte[][] _packets = new byte[Frames][];
+    private PacketVector _vector = PacketVector.Allocate();
+
+    public Scenario(string name, int routes, bool partialChecksums = false)
+    {
+        Name = name;
+        PartialChecksums = partialChecksums;
+        _pool.AdviseHugePages();
+        Random random = new(1);
+        uint[] nexthops = new uint[Nexthops];
+        for (int i = 0; i < Nexthops; i++)
+        {
+            int adjacency = _lab.AddAdjacency(1 + (i % 3), $"02:00:00:00:00:{i:x2}", "02:00:00:00:01:00");
+            nexthops[i] = _lab.AddNexthop(NexthopWord.Forward(adjacency, 1500));
+        }
+
+        (uint Prefix, int Length)[] prefixes = [.. Enumerable.Range(0, routes).Select(_ => RandomPrefix(random, routes))];
+        for (int i = 0; i < routes; i++)
+        {
+            _lab.AddRoute(prefixes[i].Prefix, prefixes[i].Length, nexthops[i % Nexthops]);
+        }
+
+        _lab.Tables.LocalAddresses.Set(LabTables.Ip("10.0.0.254"));
+        for (int i = 0; i < Frames; i++)
+        {
+            (uint prefix, int length) = prefixes[random.Next(routes)];
+            uint destination = prefix | ((uint)random.NextInt64(1L << 32) & (uint)((1L << (32 - length)) - 1));
+            _packets[i] = Ether().Ipv4("10.0.0.1", ToText(destination)).Udp().PadTo(60).Build();
+        }
+    }
+
+    public string Name { get; }
+
+    public bool PartialChecksums { get; }
+
+    /// <summary>Fresh packets, TTL and all.</summary>
+    public void Fill()
+    {
+        for (int i = 0; i < Frames; i++)
+        {
+            _packets[i].CopyTo(new Span<byte>(_pool.Address + (i * FrameSize) + Headroom, 60));
+        }
+    }
+
+    /// <summary>The whole pool so many times. At most 62 times: then the TTL runs out.</summary>
+    public void Run(int passes)
+    {
+        WorkerTables tables = _lab.Tables;
+        ref PacketVector v = ref _vector;
+        for (int pass = 0; pass < passes; pass++)
+        {
+            for (int first = 0; first < Frames; first += PacketVector.Size)
+            {
+                v.Count = PacketVector.Size;
+                for (int i = 0; i < PacketVector.Size; i++)
+                {
+                    v.Data[i] = _pool.Address + ((first + i) * FrameSize) + Headroom;
+                    v.Length[i] = 60;
+                }
+
+                Pipeline.Run(ref v, tables, 0, PartialChecksums);
+            }
+        }
+    }
+
+    /// <summary>Throws unless the last burst was forwarded, and counted.</summary>
+    public void Check()
+    {
+        for (int i = 0; i < PacketVector.Size; i++)
+        {
+            if (_vector.Verdict[i] != (byte)Verdict.Forward || _vector.TxLength[i] != 42 || _lab.Tables.Counters[0].Rx == 0)
+            {
+                throw new InvalidOperationException($"{Name}: a packet was not forwarded: {(PuntReason)_vector.Reason[i]}");
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        _vector.Free();
+        _pool.Dispose();
+        _lab.Dispose();
+    }
+
+    /// <summary>Lengths about as the Internet has them: six in ten a /24, one in fifty longer.</summary>
+    private static (uint Prefix, int Length) RandomPrefix(Random random, int routes)
+    {
+        if (routes == 1)
+        {
+            return (LabTables.Ip("10.1.0.0"), 16);
+        }
+
+        int kind = random.Next(100);
+        int length = kind < 60 ? 24 : kind < 98 ? random.Next(16, 24) : random.Next(25, 33);
+        uint first = (uint)random.Next(11, 120) << 24;
+        uint address = first | (uint)random.Next(1 << 24);
+        return (address & ~(uint)((1L << (32 - length)) - 1), length);
+    }
+
+    private static string ToText(uint address) => new System.Net.IPAddress(BinaryPrimitives.ReverseEndianness(address)).ToString();
+}

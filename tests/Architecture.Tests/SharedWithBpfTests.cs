@@ -1,0 +1,150 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Globalization;
+using System.Reflection;
+using System.Runtime.InteropServices;
+using System.Text;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.Architecture.Tests;
+
+/// <summary>What stands in bpf/*_def.h, as a C compiler understands it, against the C# beside it.</summary>
+public sealed class SharedWithBpfTests
+{
+    private const string Trailer = "FastPathSync.FastPath.Exceptions.FptunTrailer", Layout = "FastPathSync.FastPath.Ports.XdpLayout",
+        Constants = "FastPathSync.FastPath.Ports.XdpConstants";
+
+    private delegate void WriteTrailer(Span<byte> trailer, byte command, ushort flags, uint ifindex, uint mark);
+
+    [Fact]
+    public void PassReasonsHaveTheSameNumbers()
+    {
+        PassReason[] reasons = Enum.GetValues<PassReason>();
+        long[] c = Evaluate("xdp_def.h", [.. reasons.Select(r => $"PASS_{ReasonOrCount(r)}")]);
+        for (int i = 0; i < reasons.Length; i++)
+        {
+            Assert.True((long)reasons[i] == c[i], $"{reasons[i]} is {(int)reasons[i]} here and {c[i]} in C");
+        }
+    }
+
+    [Fact]
+    public void TheTrailerIsWrittenWhereTheProgramReadsIt()
+    {
+        long[] c = Evaluate(
+            "fptun_def.h",
+            "sizeof(struct fptun_trailer)",
+            "offsetof(struct fptun_trailer, magic)",
+            "offsetof(struct fptun_trailer, version)",
+            "offsetof(struct fptun_trailer, command)",
+            "offsetof(struct fptun_trailer, flags)",
+            "offsetof(struct fptun_trailer, ifindex)",
+            "offsetof(struct fptun_trailer, mark)",
+            "FPTUN_MAGIC",
+            "FPTUN_VERSION",
+            "FPTUN_BASIC",
+            "FPTUN_F_COOKIE");
+        Type trailer = FastPathType(Trailer);
+        byte[] bytes = new byte[Constant(trailer, "Size")];
+        trailer.GetMethod("Write")!.CreateDelegate<WriteTrailer>()(bytes, 0x5c, 0x1234, 0x89abcdef, 0x01020304);
+        Assert.Equal(c[0], bytes.Length);
+        Assert.Equal((uint)c[7], BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan((int)c[1])));
+        Assert.Equal(c[8], bytes[c[2]]);
+        Assert.Equal(0x5c, bytes[c[3]]);
+        Assert.Equal(0x1234, BinaryPrimitives.ReadUInt16BigEndian(bytes.AsSpan((int)c[4])));
+        Assert.Equal(0x89abcdef, BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan((int)c[5])));
+        Assert.Equal(0x01020304u, BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan((int)c[6])));
+        Assert.Equal(c[9], Constant(trailer, "Basic"));
+        Assert.Equal(c[10], Constant(trailer, "FlagCookie"));
+    }
+
+    [Fact]
+    public void ConstantsAndHeartbeatsLieAlike()
+    {
+        long[] c = Evaluate(
+            "xdp_def.h",
+            "sizeof(struct xdp_constants)",
+            "offsetof(struct xdp_constants, generic)",
+            "offsetof(struct xdp_constants, cookie)",
+            "PORT_CONFIG_LENGTH_SHIFT",
+            "HEARTBEAT_WORKERS",
+            "offsetof(struct heartbeat_beats, workers)",
+            "offsetof(struct heartbeat_beats, worker[0].count)",
+            "offsetof(struct heartbeat_beats, worker[5].count)");
+        Type constants = FastPathType(Constants), layout = FastPathType(Layout);
+        Assert.Equal(c[0], Marshal.SizeOf(constants));
+        Assert.Equal(c[1], Marshal.OffsetOf(constants, "Generic"));
+        Assert.Equal(c[2], Marshal.OffsetOf(constants, "Cookie"));
+        Assert.Equal(c[3], Constant(layout, "ConfigLengthShift"));
+        Assert.Equal(c[4], Constant(layout, "HeartbeatWorkers"));
+        Assert.Equal(0, c[5]);
+        MethodInfo beat = layout.GetMethod("BeatOffset")!;
+        Assert.Equal((int)c[6], beat.Invoke(null, [0]));
+        Assert.Equal((int)c[7], beat.Invoke(null, [5]));
+    }
+
+    [Fact]
+    public void LocalAddressesHashAlike()
+    {
+        uint[] addresses = [0, 1, 0x0a010001, 0x7f000001, 0xc0a80101, 0xffffffff, 0xdeadbeef];
+        long[] c = Evaluate("xdp_def.h", ["ADDRESS_FILTER_BITS", .. addresses.Select(a => $"ADDRESS_FILTER_HASH({a}u)")]);
+        Assert.Equal(LocalAddressFilter.Bytes * 8, c[0]);
+        Assert.Equal(c[1..], addresses.Select(a => (long)LocalAddressFilter.Hash(a)));
+    }
+
+    private static string ReasonOrCount(PassReason reason) =>
+        reason == PassReason.Count ? "COUNT" : ReasonNames.Of(reason).Replace('-', '_').ToUpperInvariant();
+
+    private static Type FastPathType(string name) => Assembly.Load("fastpath").GetType(name, throwOnError: true)!;
+
+    private static long Constant(Type type, string name) =>
+        Convert.ToInt64(type.GetField(name, BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static)!.GetRawConstantValue(), CultureInfo.InvariantCulture);
+
+    /// <summary>Compiles a program that prints these C expressions, and runs it.</summary>
+    private static long[] Evaluate(string header, params string[] expressions)
+    {
+        string path = Path.Combine(Repository.Root, "bpf", header);
+        Assert.True(File.Exists(path), $"{path} is missing");
+        DirectoryInfo scratch = Directory.CreateTempSubdirectory("fps-layout-");
+        try
+        {
+            string source = Path.Combine(scratch.FullName, "layout.c"), program = Path.Combine(scratch.FullName, "layout");
+            StringBuilder c = new($"#include <stddef.h>\n#include <stdio.h>\n#include \"{path}\"\nint main(void) {{\n");
+            foreach (string e in expressions)
+            {
+                c.Append(CultureInfo.InvariantCulture, $"printf(\"%lld\\n\", (long long)({e}));\n");
+            }
+
+            File.WriteAllText(source, c.Append("return 0; }\n").ToString());
+            Run("clang", "-Wall", "-o", program, source);
+            return [.. Run(program).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => long.Parse(l, CultureInfo.InvariantCulture))];
+        }
+        finally
+        {
+            scratch.Delete(recursive: true);
+        }
+    }
+
+    private static string Run(string program, params string[] arguments)
+    {
+        ProcessStartInfo info = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        Process process;
+        try
+        {
+            process = Process.Start(info)!;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            Assert.Skip($"needs {program} (./dev setup installs it)");
+            throw;
+        }
+
+        using (process)
+        {
+            Task<string> error = process.StandardError.ReadToEndAsync();
+            string output = process.StandardOutput.ReadToEnd();
+            process.WaitForExit();
+            Assert.True(process.ExitCode == 0, $"{program}: {error.Result}");
+            return output;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+using FastPathSync.FastPath.Exceptions;
+using FastPathSync.FastPath.Ports;
+using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.FastPath.Tests.Bpf;
+
+/// <summary>What C and C# both say about the same bytes.</summary>
+public sealed class LayoutTests
+{
+    [Fact]
+    public void PassReasonsHaveTheSameNumbers()
+    {
+        PassReason[] all = Enum.GetValues<PassReason>();
+        string[] names = [.. all.Select(r => $"PASS_{Upper(r.ToString())}")];
+        Assert.Equal(all.Select(r => (long)r), CHeader.Evaluate("xdp_def.h", names));
+    }
+
+    [Fact]
+    public unsafe void XdpStructuresAgree()
+    {
+        XdpConstants k;
+        Assert.Equal(
+        [
+            sizeof(XdpConstants), (byte*)&k.Generic - (byte*)&k, (byte*)&k.Cookie - (byte*)&k,
+            XdpLayout.ConfigLengthShift, XdpLayout.HeartbeatWorkers, XdpLayout.BeatOffset(0), XdpLayout.BeatOffset(15), 0, Capacities.Workers,
+            LocalAddressFilter.Bytes * 8,
+        ],
+        CHeader.Evaluate(
+            "xdp_def.h",
+            "sizeof(struct xdp_constants)", "offsetof(struct xdp_constants, generic)", "offsetof(struct xdp_constants, cookie)",
+            "PORT_CONFIG_LENGTH_SHIFT", "HEARTBEAT_WORKERS", "offsetof(struct heartbeat_beats, worker[0].count)",
+            "offsetof(struct heartbeat_beats, worker[15].count)", "offsetof(struct heartbeat_beats, workers)", "HEARTBEAT_WORKERS", "ADDRESS_FILTER_BITS"));
+    }
+
+    [Fact]
+    public void TheAddressHashIsTheSame()
+    {
+        uint[] addresses = [0, 1, 0x0a000001, 0xc0a80101, 0xffffffff, 0x7f000001];
+        Assert.Equal(
+            addresses.Select(a => (long)LocalAddressFilter.Hash(a)),
+            CHeader.Evaluate("xdp_def.h", [.. addresses.Select(a => $"ADDRESS_FILTER_HASH({a}u)")]));
+    }
+
+    [Fact]
+    public void TheFptunTrailerIsTheSame()
+    {
+        long[] c = CHeader.Evaluate(
+            "fptun_def.h",
+            "sizeof(struct fptun_trailer)", "offsetof(struct fptun_trailer, magic)", "offsetof(struct fptun_trailer, version)", "offsetof(struct fptun_trailer, command)",
+            "offsetof(struct fptun_trailer, flags)", "offsetof(struct fptun_trailer, ifindex)", "offsetof(struct fptun_trailer, mark)",
+            "FPTUN_MAGIC", "FPTUN_VERSION", "FPTUN_BASIC", "FPTUN_F_COOKIE");
+        Assert.Equal([FptunTrailer.Size, 0, 4, 5, 6, 8, 12, FptunTrailer.Magic, FptunTrailer.Version, FptunTrailer.Basic, FptunTrailer.FlagCookie], c);
+        byte[] t = new byte[16];
+        FptunTrailer.Write(t, FptunTrailer.Basic, 0x0203, 0x04050607, 0x08090a0b);
+        Assert.Equal("4650543101010203" + "04050607" + "08090a0b", Convert.ToHexStringLower(t));
+    }
+
+    /// <summary>"LocalAddress" to "LOCAL_ADDRESS".</summary>
+    private static string Upper(string pascal) =>
+        string.Concat(pascal.Select((c, i) => i > 0 && char.IsUpper(c) ? $"_{c}" : $"{char.ToUpperInvariant(c)}"));
+}

@@ -1,0 +1,182 @@
+using System.Net;
+using System.Runtime.InteropServices;
+using FastPathSync.Linux;
+using FastPathSync.Packets;
+using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
+
+namespace FastPathSync.FastPath.Tests;
+
+/// <summary>
+/// The tables of a worker in private memory, and the least of a writer that fills them: enough for tests and benches of
+/// the pipeline, without deletion, publication order or a grace period (those are fpmd's business).
+/// </summary>
+public sealed unsafe class LabTables : IDisposable
+{
+    private readonly List<MemoryMapping> _mappings = [];
+    private readonly uint* _table24, _groups;
+    private readonly NeighbourHash _neighbours;
+    private uint _nextGroup, _nextNexthop = 1, _nextMember;
+    private int _nextAdjacency;
+
+    public LabTables()
+    {
+        _table24 = (uint*)Map(4 << 24, huge: true);
+        _groups = (uint*)Map((nuint)Capacities.Fib4Groups * 1024, huge: true);
+        NeighbourBucket* buckets = (NeighbourBucket*)Map((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket));
+        _neighbours = new NeighbourHash(buckets);
+        Tables = new WorkerTables
+        {
+            Vrf = (VrfState*)Map((nuint)sizeof(VrfState)),
+            Nexthops = (ulong*)Map((nuint)Capacities.Nexthops * 8),
+            Members = (GroupMember*)Map((nuint)Capacities.GroupMembers * (nuint)sizeof(GroupMember)),
+            Adjacencies = (Adjacency*)Map(AdjacencySegment.BodyLength),
+            Neighbours = _neighbours,
+            Fib = new Fib4Reader(_table24, _groups),
+            LocalAddresses = new LocalAddressFilter((ulong*)Map(LocalAddressFilter.Bytes)),
+            UseStamps = (uint*)Map(UseStampSegment.BodyLength),
+            Counters = (PortCounters*)Map((nuint)Capacities.Ports * (nuint)sizeof(PortCounters)),
+            CoarseSecond = (uint*)Map(64),
+            FlowSeed = 0x12345678,
+        };
+        *Tables.CoarseSecond = 1;
+    }
+
+    public WorkerTables Tables { get; }
+
+    public static uint Ip(string text)
+    {
+        byte[] b = IPAddress.Parse(text).GetAddressBytes();
+        return ((uint)b[0] << 24) | ((uint)b[1] << 16) | ((uint)b[2] << 8) | b[3];
+    }
+
+    /// <summary>The neighbour slot is the adjacency's own number.</summary>
+    public int AddAdjacency(int port, string destinationMac, string sourceMac)
+    {
+        int index = _nextAdjacency++;
+        Adjacency a = new() { PortId = (ushort)port, Neighbour = index, Mtu = 1500 };
+        Span<byte> macs = MemoryMarshal.AsBytes(new Span<Adjacency>(ref a))[..12];
+        MemoryMarshal.Write(macs, Mac(destinationMac));
+        MemoryMarshal.Write(macs[6..], Mac(sourceMac));
+        Tables.Adjacencies[index] = a;
+        return index;
+    }
+
+    public uint AddNexthop(NexthopWord word)
+    {
+        Tables.Nexthops[_nextNexthop] = word.Value;
+        return _nextNexthop++;
+    }
+
+    /// <param name="members">Each the greatest hash that goes its way, and its nexthop.</param>
+    public uint AddGroup(params ReadOnlySpan<(uint, uint)> members)
+    {
+        uint first = _nextMember;
+        foreach ((uint bound, uint nexthop) in members)
+        {
+            Tables.Members[_nextMember++] = new GroupMember { UpperBound = bound, Nexthop = (int)nexthop, Weight = 1 };
+        }
+
+        return AddNexthop(NexthopWord.Group((int)first, members.Length));
+    }
+
+    public void AddNeighbour(uint ifindex, uint address, int adjacency)
+    {
+        ulong key = NeighbourHash.Key(ifindex, address);
+        ulong i = NeighbourHash.Home(key);
+        while (_neighbours.Bucket(i)->Key != 0 && _neighbours.Bucket(i)->Key != key)
+        {
+            i++;
+        }
+
+        *_neighbours.Bucket(i) = new NeighbourBucket { Key = key, Value = (ulong)(adjacency + 1) };
+    }
+
+    public void AddLocalAddress(uint address)
+    {
+        Tables.LocalAddresses.Set(address);
+        AddRoute(address, 32, AddNexthop(NexthopWord.Punt(PuntReason.Local)));
+    }
+
+    /// <summary>In any order: a longer prefix is never overwritten by a shorter one.</summary>
+    public void AddRoute(uint prefix, int length, uint nexthop)
+    {
+        if (length == 0)
+        {
+            Tables.Nexthops[0] = Tables.Nexthops[nexthop];
+            return;
+        }
+
+        uint entry = nexthop | ((uint)length << Fib4Reader.DepthShift);
+        if (length > 24)
+        {
+            Fill(GroupOf(prefix >> 8) + (prefix & 0xff), 1 << (32 - length), entry, length);
+            return;
+        }
+
+        uint* e = _table24 + (prefix >> 8);
+        for (int i = 0; i < 1 << (24 - length); i++)
+        {
+            if ((e[i] & Fib4Reader.GroupFlag) != 0)
+            {
+                Fill(_groups + ((e[i] & Fib4Reader.IndexMask) << 8), 256, entry, length);
+            }
+            else
+            {
+                Fill(e + i, 1, entry, length);
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (MemoryMapping m in _mappings)
+        {
+            m.Dispose();
+        }
+    }
+
+    private static void Fill(uint* e, int count, uint entry, int length)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            if ((int)(e[i] >> Fib4Reader.DepthShift & 0x3f) <= length)
+            {
+                e[i] = entry;
+            }
+        }
+    }
+
+    private static MacAddress Mac(string text) =>
+        MacAddress.TryParse(text, out MacAddress mac) ? mac : throw new FormatException($"'{text}' is no MAC address");
+
+    private uint* GroupOf(uint index)
+    {
+        uint e = _table24[index];
+        if ((e & Fib4Reader.GroupFlag) == 0)
+        {
+            if (_nextGroup == Capacities.Fib4Groups)
+            {
+                throw new InvalidOperationException("no FIB group is left");
+            }
+
+            uint* g = _groups + (_nextGroup << 8);
+            new Span<uint>(g, 256).Fill(e);
+            e = _table24[index] = Fib4Reader.GroupFlag | _nextGroup++;
+        }
+
+        return _groups + ((e & Fib4Reader.IndexMask) << 8);
+    }
+
+    private byte* Map(nuint length, bool huge = false)
+    {
+        MemoryMapping m = MemoryMapping.Anonymous(length, 0, "lab tables");
+        if (huge)
+        {
+            m.AdviseHugePages();
+        }
+
+        _mappings.Add(m);
+        return m.Address;
+    }
+}
