@@ -24,7 +24,7 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
         using Router r = new();
         r.Ip("route add 10.9.0.0/16 via 10.1.0.2");
         r.Agree();
-        r.Ip("route append 10.9.0.0/16 via 10.1.0.3");
+        r.Ip("route append 10.9.0.0/16 via 10.1.0.3", "route append 10.9.0.0/16 via 10.1.0.6");
         r.Agree();
         Assert.Equal(new byte[] { 10, 1, 0, 2 }, r.Route("10.9.0.0/16")!.Nexthops.Single().Gateway.ToByteArray());
         r.Ip("route prepend 10.9.0.0/16 via 10.1.0.4");
@@ -37,6 +37,10 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
         r.Ip("route del 10.9.0.0/16 via 10.2.0.5");
         r.Agree();
         Assert.Equal(new byte[] { 10, 1, 0, 3 }, r.Route("10.9.0.0/16")!.Nexthops.Single().Gateway.ToByteArray());
+        r.Ip("route del 10.9.0.0/16 via 10.1.0.3");
+        r.Agree();
+        Assert.Equal(new byte[] { 10, 1, 0, 6 }, r.Route("10.9.0.0/16")!.Nexthops.Single().Gateway.ToByteArray());
+        Assert.Equal(0, r.Refreshes); // or the order was not known from the events
         r.Ip("route del 10.9.0.0/16");
         r.Agree();
         Assert.Null(r.Route("10.9.0.0/16"));
