@@ -39,10 +39,10 @@ int fptun(struct __sk_buff *skb)
 	struct fptun_trailer trailer;
 	__u32 length = skb->len;
 
-	if (length < ETH_HLEN + sizeof(trailer)
-	    || bpf_skb_load_bytes(skb, length - sizeof(trailer), &trailer, sizeof(trailer))
-	    || trailer.magic != bpf_htonl(FPTUN_MAGIC) || trailer.version != FPTUN_VERSION
-	    || trailer.command != FPTUN_BASIC || !trailer.ifindex)
+	if (length < ETH_HLEN + sizeof(trailer) ||
+	    bpf_skb_load_bytes(skb, length - sizeof(trailer), &trailer, sizeof(trailer)) ||
+	    trailer.magic != bpf_htonl(FPTUN_MAGIC) || trailer.version != FPTUN_VERSION ||
+	    trailer.command != FPTUN_BASIC || !trailer.ifindex)
 		goto invalid;
 
 	if (trailer.flags & bpf_htons(FPTUN_F_COOKIE)) {

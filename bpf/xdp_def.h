@@ -30,7 +30,7 @@ enum pass_reason {
 
 /* One bit per hash of a local IPv4 address; the same hash as LocalAddressFilter in src/SharedMemory. */
 #define ADDRESS_FILTER_BITS 65536
-#define ADDRESS_FILTER_HASH(host_order) (((__u32)(host_order) * 0x9e3779b1u) >> 16)
+#define ADDRESS_FILTER_HASH(host_order) (((__u32)(host_order)*0x9e3779b1u) >> 16)
 
 /* Set before load, constant for the verifier. */
 struct xdp_constants {

@@ -69,7 +69,7 @@ static __noinline int pass_classified(struct xdp_md *ctx)
 		return pass(PASS_TRUNCATED);
 	if (eth->h_dest[0] & 1)
 		return pass(PASS_MULTICAST);
-	mac = *(__u32 *)eth->h_dest | (__u64)*(__u16 *)(eth->h_dest + 4) << 32;
+	mac = *(__u32 *)eth->h_dest | (__u64) * (__u16 *)(eth->h_dest + 4) << 32;
 	if (mac != (word & 0xffffffffffffull))
 		return pass(PASS_OTHER_HOST);
 	if (eth->h_proto == bpf_htons(ETH_P_ARP))
@@ -91,8 +91,8 @@ static __always_inline int is_reinjected(struct xdp_md *ctx)
 
 	if (length < ETH_HLEN + sizeof(tail) || bpf_xdp_load_bytes(ctx, length - sizeof(tail), tail, sizeof(tail)))
 		return 0;
-	return tail[0] == constants.cookie[0] && tail[1] == constants.cookie[1]
-		&& !bpf_xdp_adjust_tail(ctx, -(int)sizeof(tail));
+	return tail[0] == constants.cookie[0] && tail[1] == constants.cookie[1] &&
+	       !bpf_xdp_adjust_tail(ctx, -(int)sizeof(tail));
 }
 
 SEC("xdp")
@@ -115,9 +115,9 @@ int xdp_redirect(struct xdp_md *ctx)
 		return pass_classified(ctx);
 
 	word = config;
-	mac = *(__u32 *)eth->h_dest | (__u64)*(__u16 *)(eth->h_dest + 4) << 32;
-	if (mac != (word & 0xffffffffffffull) || eth->h_proto != bpf_htons(ETH_P_IP)
-	    || (__u64)(end - data) > word >> PORT_CONFIG_LENGTH_SHIFT)
+	mac = *(__u32 *)eth->h_dest | (__u64) * (__u16 *)(eth->h_dest + 4) << 32;
+	if (mac != (word & 0xffffffffffffull) || eth->h_proto != bpf_htons(ETH_P_IP) ||
+	    (__u64)(end - data) > word >> PORT_CONFIG_LENGTH_SHIFT)
 		return pass_classified(ctx);
 
 	to = bpf_ntohl(ip->daddr);

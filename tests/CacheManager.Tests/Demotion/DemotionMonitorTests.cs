@@ -270,6 +270,26 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void TcxProgramsCountLikeTcFilters()
+    {
+        using Watched w = new(output);
+        using (w.AttachTcx("r0", TcxProgram.Ingress))
+        {
+            w.Expect("tcx dev r0 ingress", DemotionEffect.Ingress, "r0");
+            using (w.AttachTcx("r1", TcxProgram.Egress))
+            {
+                w.Expect("tcx dev r1 egress", DemotionEffect.Bypassed, "r1");
+            }
+
+            w.Mark();
+            w.ExpectEnd("tcx dev r1 egress");
+        }
+
+        w.Mark();
+        w.ExpectEnd("tcx dev r0 ingress");
+    }
+
+    [Fact]
     public void NewInterfaceIsJudgedToo()
     {
         using Watched w = new(output, "echo 1 > /proc/sys/net/ipv4/conf/default/rp_filter");

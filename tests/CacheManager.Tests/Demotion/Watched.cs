@@ -86,8 +86,19 @@ internal sealed class Watched : IDemotionSink, IDisposable
     public void Shell(string command)
     {
         Execute("ip", "netns", "exec", _name, "sh", "-ec", command);
-        _lastCommand = Stopwatch.GetTimestamp();
+        Mark();
     }
+
+    public TcxProgram AttachTcx(string device, uint attachType)
+    {
+        uint ifindex = IndexOf(device);
+        TcxProgram program = NetworkNamespace.Run(NamespacePath, () => new TcxProgram(ifindex, attachType));
+        Mark();
+        return program;
+    }
+
+    /// <summary>What comes now counts as the last command.</summary>
+    public void Mark() => _lastCommand = Stopwatch.GetTimestamp();
 
     /// <summary>The object is demoted, by the last command, in time.</summary>
     public string Expect(string @object, DemotionEffect effect, string? device = null)

@@ -40,7 +40,7 @@ internal sealed unsafe class SysctlProbe : Probe
     {
         if (IsSet(_usePmtu!))
         {
-            findings.Add(new Finding("net.ipv4.ip_forward_use_pmtu", "is 1: Linux forwards with the path MTU that it has learnt instead of the interface's", DemotionEffect.Vrf, 0));
+            findings.Add(new Finding("net.ipv4.ip_forward_use_pmtu", "net.ipv4.ip_forward_use_pmtu is 1: Linux forwards with the path MTU that it has learnt instead of the interface's", DemotionEffect.Vrf, 0));
         }
 
         bool allAcceptLocal = IsSet(_allAcceptLocal!), allRouteLocalnet = IsSet(_allRouteLocalnet!);

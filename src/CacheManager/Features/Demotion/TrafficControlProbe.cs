@@ -105,9 +105,9 @@ internal sealed class TrafficControlProbe : Probe
             }
         });
 
-        // The lists that hold the filters are dumped too, with handle 0. An empty list is no filter.
+        // The lists that hold the filters are dumped too, with handle 0. An empty list is no filter. Some kinds dump more than
+        // their filters (u32 its hash tables), so that their number says nothing.
         List<TcFilter> real = [.. filters.Where(f => f.Handle != 0)];
-        string kinds = string.Join(", ", real.Select(f => f.Kind).Distinct());
-        return (real.Count, real.Count == 1 ? $"1 tc filter ({kinds})" : $"{real.Count} tc filters ({kinds})");
+        return (real.Count, $"the tc filters ({string.Join(", ", real.Select(f => f.Kind).Distinct())})");
     }
 }

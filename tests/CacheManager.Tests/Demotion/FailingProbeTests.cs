@@ -1,0 +1,79 @@
+using FastPathSync.CacheManager.Features.Demotion;
+using FastPathSync.Fpc.Protocol;
+using FastPathSync.Linux;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace FastPathSync.CacheManager.Tests.Demotion;
+
+/// <summary>What cannot be seen is not bypassed.</summary>
+public sealed class FailingProbeTests
+{
+    [Fact]
+    public void ProbeThatCannotLookDemotesTheVrfUntilItCan()
+    {
+        FailingProbe probe = new(new LinuxException(Errno.EPERM, "open", "nothing")) { Failing = true };
+        Sink sink = new();
+        using DemotionMonitor monitor = new(NullLogger.Instance, [probe]);
+        monitor.Start(sink, () => []);
+        Assert.True(SpinWait.SpinUntil(() => sink.Last == "raise detector failing Vrf", 1000), sink.Last);
+        probe.Failing = false;
+        Assert.True(SpinWait.SpinUntil(() => sink.Last == "end detector failing", 3000), sink.Last);
+    }
+
+    [Fact]
+    public void WhatTheKernelLacksIsNoDemotion()
+    {
+        FailingProbe probe = new(new NotInKernelException("no such thing")) { Failing = true };
+        Sink sink = new();
+        using DemotionMonitor monitor = new(NullLogger.Instance, [probe]);
+        monitor.Start(sink, () => []);
+        Thread.Sleep(100);
+        Assert.Equal("", sink.Last);
+        Assert.Equal(1, probe.Opened);
+    }
+
+    private sealed class FailingProbe(Exception exception) : Probe
+    {
+        private volatile bool _failing;
+
+        public bool Failing
+        {
+            get => _failing;
+            set => _failing = value;
+        }
+
+        public int Opened { get; private set; }
+
+        public override string Name => "failing";
+
+        public override TimeSpan Period => TimeSpan.FromMilliseconds(10);
+
+        public override void Open()
+        {
+            Opened++;
+            if (Failing)
+            {
+                throw exception;
+            }
+        }
+
+        public override void Look(InterfaceSet interfaces, List<Finding> findings)
+        {
+        }
+
+        public override void Dispose()
+        {
+        }
+    }
+
+    private sealed class Sink : IDemotionSink
+    {
+        private volatile string _last = "";
+
+        public string Last => _last;
+
+        public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex) => _last = $"raise {@object} {effect}";
+
+        public void End(string @object) => _last = $"end {@object}";
+    }
+}
