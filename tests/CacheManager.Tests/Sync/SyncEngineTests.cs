@@ -146,6 +146,7 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
         r.Sysctl("net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.r0.forwarding=0");
         r.Until(() => !r.Interface("r0").Forwarding && r.Interface("r1").RpFilter == 0 && r.Interface("r0").RpFilter == 2, "them to change");
         r.Ip("link add r2 type veth peer name c2");
+        r.Agree();
         r.Until(() => r.Interface("r2").Forwarding, "a new interface to inherit the default");
         r.Ip("link add b0 type bridge", "link set r2 master b0", "link set r2 nomaster", "link del b0", "link set r2 name r9");
         r.Agree();
