@@ -24,7 +24,7 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
         using Router r = new();
         r.Ip("route add 10.9.0.0/16 via 10.1.0.2");
         r.Agree();
-        r.Ip("route append 10.9.0.0/16 via 10.1.0.3");
+        r.Ip("route append 10.9.0.0/16 via 10.1.0.3", "route append 10.9.0.0/16 via 10.1.0.6");
         r.Agree();
         Assert.Equal(new byte[] { 10, 1, 0, 2 }, r.Route("10.9.0.0/16")!.Nexthops.Single().Gateway.ToByteArray());
         r.Ip("route prepend 10.9.0.0/16 via 10.1.0.4");
@@ -37,6 +37,10 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
         r.Ip("route del 10.9.0.0/16 via 10.2.0.5");
         r.Agree();
         Assert.Equal(new byte[] { 10, 1, 0, 3 }, r.Route("10.9.0.0/16")!.Nexthops.Single().Gateway.ToByteArray());
+        r.Ip("route del 10.9.0.0/16 via 10.1.0.3");
+        r.Agree();
+        Assert.Equal(new byte[] { 10, 1, 0, 6 }, r.Route("10.9.0.0/16")!.Nexthops.Single().Gateway.ToByteArray());
+        Assert.Equal(0, r.Refreshes); // or the order was not known from the events
         r.Ip("route del 10.9.0.0/16");
         r.Agree();
         Assert.Null(r.Route("10.9.0.0/16"));
@@ -142,6 +146,7 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
         r.Sysctl("net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.r0.forwarding=0");
         r.Until(() => !r.Interface("r0").Forwarding && r.Interface("r1").RpFilter == 0 && r.Interface("r0").RpFilter == 2, "them to change");
         r.Ip("link add r2 type veth peer name c2");
+        r.Agree();
         r.Until(() => r.Interface("r2").Forwarding, "a new interface to inherit the default");
         r.Ip("link add b0 type bridge", "link set r2 master b0", "link set r2 nomaster", "link del b0", "link set r2 name r9");
         r.Agree();
