@@ -16,47 +16,63 @@ namespace FastPathSync.FastPath.Nodes;
 /// inside a tunnel.
 ///
 /// May enter: the whole burst of a virtual port, last of all, whatever the verdicts: a punted packet must reach Linux
-/// as Linux would have had it. Precondition: none; the headers are checked here. Packets punted because their headers
-/// are in error, and fragments, are left alone.
+/// as Linux would have had it. Precondition: TotalLength of forwarded ones; what the headers of punted ones say is checked
+/// here. Packets punted because their headers are in error, and fragments, are left alone.
 /// Edges: none; the verdict stays.
 /// </remarks>
 internal static unsafe class L4ChecksumNode
 {
     public static void Run(ref PacketVector v, PortCounters* counters)
     {
-        for (int i = 0; i < v.Count; i++)
+        int n = v.Count;
+        byte** data = v.Data;
+        byte* verdict = v.Verdict;
+        uint* totalLength = v.TotalLength;
+        uint completed = 0;
+        for (int i = 0; i < n; i++)
         {
-            if (v.Verdict[i] == (byte)Verdict.Punt && !HeadersAreSound((PuntReason)v.Reason[i]))
+            Ipv4Header* ip = (Ipv4Header*)(data[i] + EthernetHeader.Size);
+            uint header = Ipv4Header.Size, total = totalLength[i];
+            if (verdict[i] == (byte)Verdict.Forward || IsWhole(ref v, i, out header, out total))
             {
-                continue;
-            }
-
-            byte* frame = v.Data[i];
-            uint room = v.Length[i] - EthernetHeader.Size; // wraps below 14, which the first test catches
-            if (v.Length[i] < EthernetHeader.Size + Ipv4Header.Size
-                || ((EthernetHeader*)frame)->Type.Value != EtherType.Ipv4
-                || !Ipv4Header.TryParse(frame + EthernetHeader.Size, room, out Ipv4Header* ip))
-            {
-                continue;
-            }
-
-            uint total = ip->TotalLength.Value, header = ip->HeaderLength;
-            bool tcp = ip->Protocol == IpProtocol.Tcp;
-            uint offset = (uint)(tcp ? TcpHeader.ChecksumOffset : UdpHeader.ChecksumOffset);
-            uint least = (uint)(tcp ? TcpHeader.Size : UdpHeader.Size);
-            if ((!tcp && ip->Protocol != IpProtocol.Udp) || total > room || total < header + least || ip->IsFragment)
-            {
-                continue;
-            }
-
-            uint length = total - header;
-            ushort* field = (ushort*)((byte*)ip + header + offset);
-            ushort pseudo = InternetChecksum.PseudoHeader(ip->Source, ip->Destination, ip->Protocol, length);
-            if (*field == pseudo && Complete((byte*)ip + header, length, pseudo, field))
-            {
-                counters->ChecksumsCompleted++;
+                completed += Look(ip, header, total);
             }
         }
+
+        counters->ChecksumsCompleted += completed;
+    }
+
+    /// <summary>A punted packet was perhaps never looked at (demoted): is it IPv4, with all that its lengths promise?</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool IsWhole(ref PacketVector v, int i, out uint header, out uint total)
+    {
+        (header, total) = (0, 0);
+        if ((PuntReason)v.Reason[i] is PuntReason.HeaderError or PuntReason.ChecksumError
+            || !EthernetHeader.TryParse(v.Data[i], v.Length[i], out EthernetHeader* ethernet)
+            || ethernet->Type.Value != EtherType.Ipv4
+            || !Ipv4Header.TryParse(v.Data[i] + EthernetHeader.Size, v.Length[i] - EthernetHeader.Size, out Ipv4Header* ip))
+        {
+            return false;
+        }
+
+        (header, total) = (ip->HeaderLength, ip->TotalLength.Value);
+        return total >= header && total <= v.Length[i] - EthernetHeader.Size;
+    }
+
+    /// <returns>How many checksums were completed: 0 or 1.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint Look(Ipv4Header* ip, uint header, uint total)
+    {
+        bool tcp = ip->Protocol == IpProtocol.Tcp;
+        uint length = total - header;
+        if ((!tcp && ip->Protocol != IpProtocol.Udp) || length < (uint)(tcp ? TcpHeader.Size : UdpHeader.Size) || ip->IsFragment)
+        {
+            return 0;
+        }
+
+        ushort* field = (ushort*)((byte*)ip + header + (tcp ? TcpHeader.ChecksumOffset : UdpHeader.ChecksumOffset));
+        ushort pseudo = InternetChecksum.PseudoHeader(ip->Source, ip->Destination, ip->Protocol, length);
+        return *field == pseudo && Complete((byte*)ip + header, length, pseudo, field) ? 1u : 0u;
     }
 
     /// <summary>False when the checksum was whole already.</summary>
@@ -76,7 +92,4 @@ internal static unsafe class L4ChecksumNode
         *field = check == 0 ? (ushort)0xffff : check; // CSUM_MANGLED_0: in UDP, 0 would mean "none"
         return true;
     }
-
-    private static bool HeadersAreSound(PuntReason reason) =>
-        reason is not (PuntReason.HeaderError or PuntReason.ChecksumError or PuntReason.Truncated or PuntReason.NotIpv4);
 }
