@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
  * Watches the workers: a timer, every 10 ms, clears `alive` while any watched worker makes no progress, and sets it
- * again when all do. xdp_redirect.bpf.c reads it, so a hung or stopped fast path costs 50 ms of traffic, and a packet
+ * again when all do. xdp_redirect.bpf.c reads it, so a hung or stopped fast path costs 70 ms of traffic, and a packet
  * costs no clock read.
  *
  * Hook: none. `heartbeat_arm` is run once by BPF_PROG_TEST_RUN (a tc program: on older kernels the syscall type is

@@ -41,7 +41,7 @@ struct xdp_constants {
 
 #define HEARTBEAT_WORKERS 16
 #define HEARTBEAT_PERIOD_NS 10000000ull
-#define HEARTBEAT_MISSES 4 /* periods without progress after which a worker counts as stuck */
+#define HEARTBEAT_MISSES 6 /* periods without progress after which a worker counts as stuck */
 
 struct heartbeat_beats {
 	__u64 workers; /* how many of the slots below are watched */

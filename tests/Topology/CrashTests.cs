@@ -67,7 +67,7 @@ public sealed class CrashTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     }
 
     /// <summary>
-    /// KernelForwarded leaves out what XDP passed while a worker got no CPU for 40 ms: a daemon that starts on a machine of
+    /// KernelForwarded leaves out what XDP passed while a worker got no CPU for 60 ms: a daemon that starts on a machine of
     /// two busy cores may do that, and it loses nothing.
     /// </summary>
     private (FlowReport Report, ulong KernelForwarded) Kill(string daemon)

@@ -147,7 +147,7 @@ public abstract class ExceptionTests(ExceptionLab lab) : TopologyTest(lab)
         ulong passed = Ours(after) - Ours(before);
         Assert.True(passed >= 40, $"of 40 echo requests {passed} are counted; {after.Describe()}");
 
-        // While a worker got no CPU for 40 ms, everything is passed as heartbeat-lost before anyone looks at addresses.
+        // While a worker got no CPU for 60 ms, everything is passed as heartbeat-lost before anyone looks at addresses.
         static ulong Ours(CounterReport c) => c.PassedBy("local-address") + c.PuntedBy("local") + c.PassedBy("heartbeat-lost");
     }
 

@@ -22,7 +22,7 @@ public sealed class ModeTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
         ulong byLinux = Router.Snmp("Ip", "ForwDatagrams") - kernel;
         CounterReport total = product.SettledTotal();
 
-        // On a machine that gives the worker no CPU for 40 ms the heartbeat hands over to Linux, as it must.
+        // On a machine that gives the worker no CPU for 60 ms the heartbeat hands over to Linux, as it must.
         Assert.True(byLinux < 100 + total.PassedBy("heartbeat-lost"), $"Linux forwarded {byLinux}; {total.Describe()}");
         product.AssertConserved();
         product.Stop();
