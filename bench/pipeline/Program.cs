@@ -82,5 +82,9 @@ static unsafe void Pin(int cpu)
     }
 }
 
-static string CpuModel() =>
-    File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown CPU";
+static string CpuModel()
+{
+    string[] lines = File.ReadAllLines("/proc/cpuinfo");
+    string model = lines.FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown CPU";
+    return lines.Any(l => l.StartsWith("flags", StringComparison.Ordinal) && l.Contains(" hypervisor", StringComparison.Ordinal)) ? $"{model} (VM)" : model;
+}
