@@ -1,3 +1,4 @@
+using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath;
@@ -22,6 +23,9 @@ public readonly unsafe struct WorkerTables
     public required Fib4Reader Fib { get; init; }
 
     public required LocalAddressFilter LocalAddresses { get; init; }
+
+    /// <summary>The exact answer to what the filter takes for ours; walked on the cold path only.</summary>
+    public required RecordTableReader<AddressRecord> Addresses { get; init; }
 
     /// <summary>By neighbour slot; written when the second differs.</summary>
     public required uint* UseStamps { get; init; }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using FastPathSync.Packets;
+using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Nodes;
@@ -34,9 +35,13 @@ internal static unsafe class Ipv4SourceCheck
     public static void One(ref PacketVector v, in WorkerTables t, int i)
     {
         uint source = ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
-        bool byFib = t.Vrf->CheckSource != 0;
-        if (!byFib && !t.LocalAddresses.MayContain(source))
+        if (t.Vrf->CheckSource == 0)
         {
+            if (t.LocalAddresses.MayContain(source) && IsOurs(source, t.Addresses))
+            {
+                v.Punt(i, PuntReason.MartianSource);
+            }
+
             return;
         }
 
@@ -48,11 +53,10 @@ internal static unsafe class Ipv4SourceCheck
 
         switch (word.Reason)
         {
-            case PuntReason.Local:
-            case PuntReason.Broadcast or PuntReason.Multicast when byFib:
+            case PuntReason.Local or PuntReason.Broadcast or PuntReason.Multicast:
                 v.Punt(i, PuntReason.MartianSource);
                 break;
-            case PuntReason.RouteUnsupported or PuntReason.TosRoute or PuntReason.TableFull when byFib:
+            case PuntReason.RouteUnsupported or PuntReason.TosRoute or PuntReason.TableFull:
                 v.Punt(i, word.Reason);
                 break;
             default:
@@ -60,5 +64,22 @@ internal static unsafe class Ipv4SourceCheck
                 // fault ("last_resort"). The rest (no neighbour, link down ...) are unicast routes.
                 break;
         }
+    }
+
+    /// <summary>
+    /// inet_lookup_ifaddr_rcu: an address of any interface, also of one that is down. Few strangers share a bit of the
+    /// filter with an address of ours, and addresses are few: a walk is cheap enough.
+    /// </summary>
+    private static bool IsOurs(uint source, in RecordTableReader<AddressRecord> addresses)
+    {
+        for (int slot = addresses.HighWater - 1; slot >= 0; slot--)
+        {
+            if (addresses.TryRead(slot, out AddressRecord a) && a.Local == source)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 }

@@ -127,6 +127,15 @@ public sealed unsafe class Ipv4InputNodeTests : IDisposable
         _router.AssertPunts(PuntReason.MartianSource, Ether().Ipv4(source: "10.0.0.254").Udp().Build());
 
     [Fact]
+    public void OurOwnAddressOnAnInterfaceThatIsDownLeavesByMartianSource()
+    {
+        byte[] p = Ether().Ipv4(source: "10.88.0.1").Udp().Build();
+        _router.AssertForwards(p, port: 1);
+        _router.Lab.AddAddress(Ip("10.88.0.1"));
+        _router.AssertPunts(PuntReason.MartianSource, p);
+    }
+
+    [Fact]
     public void SourceThatOnlyTheFilterTakesForOursGoesOn()
     {
         // A stranger that hashes to the bit of 10.0.0.254.

@@ -16,6 +16,7 @@ public sealed unsafe class LabTables : IDisposable
     private readonly List<MemoryMapping> _mappings = [];
     private readonly uint* _table24, _groups;
     private readonly NeighbourHash _neighbours;
+    private readonly RecordTableWriter<AddressRecord> _addresses;
     private uint _nextGroup, _nextNexthop = 1, _nextMember;
     private int _nextAdjacency;
 
@@ -25,6 +26,7 @@ public sealed unsafe class LabTables : IDisposable
         _groups = (uint*)Map((nuint)Capacities.Fib4Groups * 1024, huge: true);
         NeighbourBucket* buckets = (NeighbourBucket*)Map((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket));
         _neighbours = new NeighbourHash(buckets);
+        _addresses = new RecordTableWriter<AddressRecord>(Map(RecordTable.BytesFor<AddressRecord>(Capacities.Addresses)), Capacities.Addresses);
         Tables = new WorkerTables
         {
             Vrf = (VrfState*)Map((nuint)sizeof(VrfState)),
@@ -34,6 +36,7 @@ public sealed unsafe class LabTables : IDisposable
             Neighbours = _neighbours,
             Fib = new Fib4Reader(_table24, _groups),
             LocalAddresses = new LocalAddressFilter((ulong*)Map(LocalAddressFilter.Bytes)),
+            Addresses = _addresses.Reader,
             UseStamps = (uint*)Map(UseStampSegment.BodyLength),
             Counters = (PortCounters*)Map((nuint)Capacities.Ports * (nuint)sizeof(PortCounters)),
             CoarseSecond = (uint*)Map(64),
@@ -92,9 +95,16 @@ public sealed unsafe class LabTables : IDisposable
         *_neighbours.Bucket(i) = new NeighbourBucket { Key = key, Value = (ulong)(adjacency + 1) };
     }
 
-    public void AddLocalAddress(uint address)
+    /// <summary>An address without its local route: the interface is down.</summary>
+    public void AddAddress(uint address)
     {
         Tables.LocalAddresses.Set(address);
+        _addresses.Write(_addresses.Allocate(), new AddressRecord { Local = address });
+    }
+
+    public void AddLocalAddress(uint address)
+    {
+        AddAddress(address);
         AddRoute(address, 32, AddNexthop(NexthopWord.Punt(PuntReason.Local)));
     }
 
