@@ -19,6 +19,9 @@ namespace FastPathSync.FpManager;
 public sealed unsafe class ForwardingState
 {
     private const string FullObject = "fast path tables";
+
+    /// <summary>A synchronization that a person asked for (fpctl verify --repair): what is compiled is looked at too.</summary>
+    private const string RepairReason = "request";
     private readonly Lock _lock = new();
     private readonly VrfState* _vrf;
     private readonly ConfigurationSegments _segments;
@@ -56,6 +59,9 @@ public sealed unsafe class ForwardingState
     public RouteStore Routes { get; }
 
     public DemotionStore Demotions { get; }
+
+    /// <summary>Entries found wrong and mended on request, since this fpmd started.</summary>
+    public int Repaired { get; private set; }
 
     public bool EverSynchronized => _vrf->EverSynchronized != 0;
 
@@ -115,6 +121,11 @@ public sealed unsafe class ForwardingState
             if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync)
             {
                 Demotions.End(FullObject);
+            }
+
+            if (m.Reason == RepairReason)
+            {
+                Repaired += Nexthops.Repair() + Routes.Repair();
             }
 
             _syncing.Clear();

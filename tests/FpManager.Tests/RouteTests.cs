@@ -155,6 +155,22 @@ public sealed class RouteTests
         Assert.Equal(0u, t.Vrf->PassAll);
     }
 
+    [Fact]
+    public unsafe void RepairMendsWhatIsCompiledWrongly()
+    {
+        using Tables t = new Tables().Standard().Neighbour("10.2.0.2").Route("10.9.0.0/16", Tables.Via("10.2.0.2")).Route("10.9.9.9/32", Tables.Via("10.2.0.2"));
+        uint leaf = Fib4Segment.Reader(t.Segments.Fib4).Lookup(Tables.Ip("10.9.9.9"));
+        Fib4Segment.Table24(t.Segments.Fib4)[Tables.Ip("10.9.1.0") >> 8] = 0;
+        Fib4Segment.Table24(t.Segments.Fib4)[Tables.Ip("10.9.9.0") >> 8] = 0;
+        NexthopSegment.Words(t.Segments.Nexthop)[leaf] = 0;
+        Assert.Equal("punt no-route", t.Verdict("10.9.1.1"));
+        t.Repair(5);
+        Assert.Equal(["port 1 to 42", "port 1 to 42", "port 1 to 42"], new[] { "10.9.1.1", "10.9.9.9", "10.9.2.2" }.Select(t.Verdict));
+        Assert.Equal(3, t.State.Repaired);
+        t.NoRoute(Tables.Key("10.9.9.9/32"));
+        Assert.Equal("port 1 to 42", t.Verdict("10.9.9.9"));
+    }
+
     /// <summary>Random adds, replaces and deletes of nested prefixes, against the definition of longest prefix match.</summary>
     [Theory]
     [InlineData(1)]

@@ -121,6 +121,13 @@ internal sealed unsafe class Tables : IDisposable
         return this;
     }
 
+    /// <summary>As `fpctl verify --repair` asks for it.</summary>
+    public void Repair(ulong generation)
+    {
+        State.BeginSync(new Wire.BeginSync { Generation = generation, Kinds = { Wire.ObjectKind.Demotion } });
+        Assert.True(State.TryEndSync(new Wire.EndSync { Generation = generation, Reason = "request" }, out _));
+    }
+
     /// <summary>A whole synchronization of these kinds in which <paramref name="renew"/> says everything there is.</summary>
     public void Sync(ulong generation, Action renew, params Wire.ObjectKind[] kinds)
     {

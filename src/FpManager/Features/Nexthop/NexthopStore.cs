@@ -206,6 +206,21 @@ public sealed unsafe class NexthopStore
         Volatile.Write(ref _words[0], nexthop == None ? NexthopWord.Punt(PuntReason.NoRoute).Value : _words[nexthop]);
     }
 
+    /// <summary>Makes every word what its record says now.</summary>
+    /// <returns>How many were wrong.</returns>
+    public int Repair()
+    {
+        int wrong = 0;
+        foreach ((int n, NexthopRecord r) in _records.Reader.All().Where(r => r.Slot > 0 && _references[r.Slot] > 0).ToList())
+        {
+            NexthopWord word = WordOf(r);
+            wrong += word.Value == _words[n] ? 0 : 1;
+            SetWord(n, word);
+        }
+
+        return wrong;
+    }
+
     public void InterfaceChanged(uint ifindex) => Recompute(_byInterface.GetValueOrDefault(ifindex));
 
     /// <summary>A nexthop object was made or changed: all who use it follow at once.</summary>

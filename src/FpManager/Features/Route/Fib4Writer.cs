@@ -139,14 +139,9 @@ public sealed unsafe class Fib4Writer
         }
     }
 
-    /// <summary>
-    /// Makes the table equal to <paramref name="desired"/>, storing only entries that differ, so that traffic to prefixes
-    /// that were right is never disturbed. Used after a restart, when the last writer may have died between two stores.
-    /// </summary>
-    /// <returns>How many entries had to be mended.</returns>
-    public int PatchFrom(Fib4Reader desired, Func<int, uint> desiredGroupUse)
+    /// <summary>After a restart: the groups that the table names are in use, the others free.</summary>
+    public void TakeUpGroups()
     {
-        int mended = 0;
         HashSet<int> live = [];
         for (int i = 0; i < 1 << 24; i++)
         {
@@ -164,7 +159,16 @@ public sealed unsafe class Fib4Writer
                 _freeGroups.Push(g);
             }
         }
+    }
 
+    /// <summary>
+    /// Makes the table equal to <paramref name="desired"/>, storing only entries that differ, so that traffic to prefixes
+    /// that were right is never disturbed.
+    /// </summary>
+    /// <returns>How many entries had to be mended.</returns>
+    public int PatchFrom(Fib4Reader desired, Func<int, uint> desiredGroupUse)
+    {
+        int mended = 0;
         for (int i = 0; i < 1 << 24; i++)
         {
             uint want = desired.Table24[i], have = _table24[i];

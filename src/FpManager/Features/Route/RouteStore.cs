@@ -115,6 +115,40 @@ public sealed class RouteStore
         return stale.Count;
     }
 
+    /// <summary>Compiles all routes into a table of our own and mends the live one where it differs.</summary>
+    /// <returns>How many entries were wrong.</returns>
+    public unsafe int Repair()
+    {
+        using Linux.MemoryMapping scratch = Linux.MemoryMapping.Anonymous(Fib4Segment.BodyLength, 0, "fib scratch");
+        uint* table24 = (uint*)scratch.Address;
+        uint* groups = (uint*)(scratch.Address + (4 << 24));
+        uint[] use = new uint[Capacities.Fib4Groups];
+        int best = NexthopStore.None;
+        fixed (uint* groupUse = use)
+        {
+            Fib4Writer desired = new(table24, groups, groupUse, Capacities.Fib4Groups, new Memory.Reclaimer(new NoWorkers()));
+            for (int length = 0; length <= 32; length++)
+            {
+                foreach (uint destination in _prefixes[length].Keys.ToList())
+                {
+                    ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
+                    p.Nexthop = Best(p.Head);
+                    if (length == 0)
+                    {
+                        best = p.Nexthop;
+                    }
+                    else if (p.Nexthop != NexthopStore.None)
+                    {
+                        desired.TrySet(destination, length, p.Nexthop, added: true);
+                    }
+                }
+            }
+
+            _nexthops.SetDefault(best);
+            return _fib.PatchFrom(new Fib4Reader(table24, groups), g => use[g]);
+        }
+    }
+
     private static RouteKey KeyOf(Wire.RouteKey k) => new(k.Table, k.Destination, (byte)Math.Min(k.PrefixLength, 32), (byte)k.Tos, k.Metric);
 
     private static RouteKey KeyOf(in RouteRecord r) => new(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric);
@@ -291,11 +325,8 @@ public sealed class RouteStore
         return 0;
     }
 
-    /// <summary>
-    /// After a restart: takes the references that the records hold, compiles everything into a table of our own and mends
-    /// the live one where it differs.
-    /// </summary>
-    private unsafe void Restore()
+    /// <summary>After a restart: takes the references that the records hold, and mends what is compiled from them.</summary>
+    private void Restore()
     {
         foreach ((int slot, RouteRecord r) in _records.Reader.All().ToList())
         {
@@ -311,39 +342,8 @@ public sealed class RouteStore
             Link(key, slot);
         }
 
-        _nexthops.SetDefault(NexthopStore.None);
-        if (_slots.Count == 0)
-        {
-            return;
-        }
-
-        nuint bytes = Fib4Segment.BodyLength;
-        using Linux.MemoryMapping scratch = Linux.MemoryMapping.Anonymous(bytes, 0, "fib scratch");
-        uint* table24 = (uint*)scratch.Address;
-        uint* groups = (uint*)(scratch.Address + (4 << 24));
-        uint[] use = new uint[Capacities.Fib4Groups];
-        fixed (uint* groupUse = use)
-        {
-            Fib4Writer desired = new(table24, groups, groupUse, Capacities.Fib4Groups, new Memory.Reclaimer(new NoWorkers()));
-            for (int length = 0; length <= 32; length++)
-            {
-                foreach (uint destination in _prefixes[length].Keys.ToList())
-                {
-                    ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
-                    p.Nexthop = Best(p.Head);
-                    if (length == 0)
-                    {
-                        _nexthops.SetDefault(p.Nexthop);
-                    }
-                    else if (p.Nexthop != NexthopStore.None)
-                    {
-                        desired.TrySet(destination, length, p.Nexthop, added: true);
-                    }
-                }
-            }
-
-            _fib.PatchFrom(new Fib4Reader(table24, groups), g => use[g]);
-        }
+        _fib.TakeUpGroups();
+        Repair();
     }
 
     /// <summary>Nobody reads a table of our own.</summary>
