@@ -18,20 +18,26 @@ namespace FastPathSync.FpManager;
 /// </summary>
 public sealed unsafe class ForwardingState
 {
-    private const string FullObject = "fast path tables";
+    private const string FullObject = "fast path tables", SilenceObject = "cmgrd";
+
+    /// <summary>cmgrd speaks once a second; killed, it is back within one or two.</summary>
+    private const ulong SilenceLimit = 5_000_000_000;
 
     /// <summary>A synchronization that a person asked for (fpctl verify --repair): what is compiled is looked at too.</summary>
     private const string RepairReason = "request";
     private readonly Lock _lock = new();
     private readonly VrfState* _vrf;
     private readonly ConfigurationSegments _segments;
+    private readonly IWorkerSet _workers;
     private readonly HashSet<Wire.ObjectKind> _syncing = [];
     private ulong _generation;
+    private ulong _lastHeard = MonotonicClock.Nanoseconds;
     private bool _fullDuringSync;
 
     public ForwardingState(ConfigurationSegments segments, IReadOnlyList<string> ports, IWorkerSet workers)
     {
         _segments = segments;
+        _workers = workers;
         _vrf = VrfSegment.State(segments.Vrf);
         _generation = Math.Max(1, segments.Vrf.Header.Generation);
         Reclaimer = new Reclaimer(workers);
@@ -44,6 +50,10 @@ public sealed unsafe class ForwardingState
             Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
+        if (Routes.IsIncomplete)
+        {
+            DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups)");
+        }
     }
 
     public Reclaimer Reclaimer { get; }
@@ -71,6 +81,13 @@ public sealed unsafe class ForwardingState
         lock (_lock)
         {
             _segments.Beat();
+            Reclaimer.Close();
+            DemoteSilence();
+        }
+
+        _workers.Refresh(); // may ask another process: not under the lock
+        lock (_lock)
+        {
             Reclaimer.Poll();
         }
     }
@@ -118,14 +135,21 @@ public sealed unsafe class ForwardingState
                 return stale.Count;
             });
             swept += Swept(Wire.ObjectKind.Demotion, Demotions.Sweep);
-            if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync)
+            RecomputePorts();
+            if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !Routes.IsIncomplete)
             {
                 Demotions.End(FullObject);
             }
 
+            Heard();
+
             if (m.Reason == RepairReason)
             {
                 Repaired += Nexthops.Repair() + Routes.Repair();
+                if (Routes.IsIncomplete)
+                {
+                    DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups)");
+                }
             }
 
             _syncing.Clear();
@@ -143,6 +167,7 @@ public sealed unsafe class ForwardingState
         {
             _vrf->Overruns = m.Overruns;
             _vrf->UnknownMessages = m.UnknownMessages;
+            Heard();
             Volatile.Write(ref _vrf->Synchronized, m.Idle && _vrf->EverSynchronized != 0 ? 1u : 0);
         }
     }
@@ -264,11 +289,7 @@ public sealed unsafe class ForwardingState
             }
         }
 
-        foreach (InterfaceRecord i in Interfaces.All.Where(i => i.PortId != InterfaceRecord.NoPort).ToList())
-        {
-            Nexthops.InterfaceChanged(i.IfIndex); // egress demotions stand in the words
-        }
-
+        RecomputePorts();
         return room ? null : $"demotion table is full ({Capacities.Demotions})";
     });
 
@@ -302,12 +323,12 @@ public sealed unsafe class ForwardingState
     {
         lock (_lock)
         {
+            _lastHeard = MonotonicClock.Nanoseconds;
             string? error = apply();
             if (error is not null && demoteWhenFull)
             {
                 _vrf->TableFull++;
-                _fullDuringSync = true;
-                Demotions.TryRaise(FullObject, error, DemotionEffect.Vrf, 0, DemotionStore.Own);
+                DemoteFull(error);
             }
 
             if (observed != 0)
@@ -319,6 +340,42 @@ public sealed unsafe class ForwardingState
             }
 
             return error;
+        }
+    }
+
+    /// <summary>Until a whole synchronization finds room for everything.</summary>
+    private void DemoteFull(string reason)
+    {
+        _fullDuringSync = true;
+        Demotions.TryRaise(FullObject, reason, DemotionEffect.Vrf, 0, DemotionStore.Own);
+    }
+
+    /// <summary>
+    /// Without cmgrd nobody sees a new rule or a lost route: after a while everything is Linux's. A restart takes a second.
+    /// </summary>
+    private void DemoteSilence()
+    {
+        if (EverSynchronized && _syncing.Count == 0 && MonotonicClock.Nanoseconds - _lastHeard > SilenceLimit)
+        {
+            Demotions.TryRaise(
+                SilenceObject, "the cache manager has said nothing for five seconds: what changes in Linux is not seen, so Linux forwards until it is back",
+                DemotionEffect.Vrf, 0, DemotionStore.Own);
+            Volatile.Write(ref _vrf->Synchronized, 0);
+        }
+    }
+
+    private void Heard()
+    {
+        _lastHeard = MonotonicClock.Nanoseconds;
+        Demotions.End(SilenceObject);
+    }
+
+    /// <summary>Egress demotions stand in the nexthop words.</summary>
+    private void RecomputePorts()
+    {
+        foreach (InterfaceRecord i in Interfaces.All.Where(i => i.PortId != InterfaceRecord.NoPort).ToList())
+        {
+            Nexthops.InterfaceChanged(i.IfIndex);
         }
     }
 

@@ -77,6 +77,33 @@ public sealed unsafe class DemotionTests
     }
 
     [Fact]
+    public void DemotionThatFindsNoRoomIsObeyedAllTheSame()
+    {
+        using Tables t = new Tables().Standard();
+        for (int i = 0; i < SharedMemory.Capacities.Demotions; i++)
+        {
+            Raise(t, $"v{i} rp_filter", Wire.DemotionEffect.Bypassed);
+        }
+
+        Assert.Equal(0u, t.Vrf->PassAll);
+        Raise(t, "nft chain ip filter FORWARD", Wire.DemotionEffect.Vrf);
+        Assert.Equal(1u, t.Vrf->PassAll);
+        t.Sync(9, () => Raise(t, "v1 rp_filter", Wire.DemotionEffect.Bypassed), Wire.ObjectKind.Demotion);
+        End(t, "fast path tables");
+        Assert.Equal(0u, t.Vrf->PassAll);
+    }
+
+    [Fact]
+    public void EgressDemotionThatIsSweptForwardsAgain()
+    {
+        using Tables t = new Tables().Standard().Neighbour("10.2.0.2").Route("10.9.0.0/16", Tables.Via("10.2.0.2"));
+        Raise(t, "r1 egress", Wire.DemotionEffect.Egress, Tables.R1);
+        Assert.Equal("punt demoted", t.Verdict("10.9.0.1"));
+        t.Sync(9, () => { }, Wire.ObjectKind.Demotion);
+        Assert.Equal("port 1 to 42", t.Verdict("10.9.0.1"));
+    }
+
+    [Fact]
     public void LocalAddressIsInTheFilterUntilItsEnd()
     {
         using Tables t = new Tables().Standard();

@@ -166,7 +166,7 @@ public sealed class RouteTests
         Assert.Equal("punt no-route", t.Verdict("10.9.1.1"));
         t.Repair(5);
         Assert.Equal(["port 1 to 42", "port 1 to 42", "port 1 to 42"], new[] { "10.9.1.1", "10.9.9.9", "10.9.2.2" }.Select(t.Verdict));
-        Assert.Equal(3, t.State.Repaired);
+        Assert.Equal(2, t.State.Repaired); // two FIB entries; the word is renewed with the ports in any case
         t.NoRoute(Tables.Key("10.9.9.9/32"));
         Assert.Equal("port 1 to 42", t.Verdict("10.9.9.9"));
     }

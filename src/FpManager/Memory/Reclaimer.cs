@@ -17,27 +17,35 @@ public interface IWorkerSet
 public sealed unsafe class StoredWorkers(SegmentStore store) : IWorkerSet
 {
     private readonly Segment?[] _segments = new Segment?[Capacities.Workers];
+    private Segment? _state;
+    private int _pid;
 
+    /// <summary>Asks the store only while there may be workers that aren't known: a store that halts must not halt us often.</summary>
     public void Refresh()
     {
-        for (int i = 0; i < _segments.Length; i++)
+        try
         {
-            if (_segments[i] is null)
+            _state ??= store.TryGetSegment(SegmentNames.FastPathState, SegmentKind.FastPathState, writable: false);
+            FastPathState* s = _state is null ? null : FastPathStateSegment.State(_state);
+            if (s != null && s->WorkerCount > 0 && s->Pid == _pid && _segments[s->WorkerCount - 1] is not null)
             {
-                try
-                {
-                    _segments[i] = store.TryGetSegment(SegmentNames.Worker(i), SegmentKind.Worker, writable: false);
-                }
-                catch (Exception e) when (e is SegmentException or FastPathSync.Linux.LinuxException)
-                {
-                    // The supervisor is restarting: what was known stays known.
-                }
+                return;
+            }
 
+            for (int i = 0; i < _segments.Length; i++)
+            {
+                _segments[i] ??= store.TryGetSegment(SegmentNames.Worker(i), SegmentKind.Worker, writable: false);
                 if (_segments[i] is null)
                 {
-                    return; // workers are numbered without gaps
+                    break; // workers are numbered without gaps
                 }
             }
+
+            _pid = s == null ? 0 : s->Pid;
+        }
+        catch (Exception e) when (e is SegmentException or FastPathSync.Linux.LinuxException)
+        {
+            // The supervisor is restarting: what was known stays known.
         }
     }
 
@@ -61,14 +69,18 @@ public sealed unsafe class StoredWorkers(SegmentStore store) : IWorkerSet
 /// </summary>
 /// <remarks>
 /// A worker that started meanwhile can't hold what was unpublished before it looked, but one that had started and was
-/// not known yet could: so each batch waits for a Refresh after it was closed. A stopped (SIGSTOP) worker delays reuse, which costs memory
-/// and nothing else.
+/// not known yet could: so each batch waits for a Refresh after it was closed. Two steps of the counter are wanted, for a
+/// worker's store to it may become visible after the loads of its next burst (x86 lets a load pass a store). A stopped
+/// (SIGSTOP) worker delays reuse, which costs memory and nothing else.
 /// </remarks>
 public sealed class Reclaimer(IWorkerSet workers)
 {
+    private const ulong GracePeriod = 2;
+
     private readonly Queue<(Dictionary<int, ulong> Seen, List<Action> Actions)> _waiting = new();
     private readonly Dictionary<int, ulong> _now = [];
     private List<Action> _open = [];
+    private List<Action> _closed = [];
 
     /// <summary>Actions that wait for a grace period.</summary>
     public int Pending { get; private set; }
@@ -79,15 +91,24 @@ public sealed class Reclaimer(IWorkerSet workers)
         Pending++;
     }
 
+    /// <summary>What was retired so far waits for the Refresh that follows. Call Close, workers.Refresh, Poll, in this order.</summary>
+    public void Close()
+    {
+        if (_closed.Count == 0)
+        {
+            (_closed, _open) = (_open, []);
+        }
+    }
+
     public void Poll()
     {
-        if (_open.Count > 0)
+        Interlocked.MemoryBarrier(); // what was unpublished is so before the counters are read
+        if (_closed.Count > 0)
         {
-            workers.Refresh();
             Dictionary<int, ulong> seen = [];
             workers.Snapshot(seen);
-            _waiting.Enqueue((seen, _open));
-            _open = [];
+            _waiting.Enqueue((seen, _closed));
+            _closed = [];
         }
 
         while (_waiting.TryPeek(out (Dictionary<int, ulong> Seen, List<Action> Actions) batch))
@@ -96,7 +117,7 @@ public sealed class Reclaimer(IWorkerSet workers)
             foreach ((int worker, ulong quiescent) in batch.Seen)
             {
                 // A counter that went back belongs to a worker that was started anew.
-                if (_now.TryGetValue(worker, out ulong now) && now == quiescent)
+                if (_now.TryGetValue(worker, out ulong now) && now >= quiescent && now - quiescent < GracePeriod)
                 {
                     return;
                 }

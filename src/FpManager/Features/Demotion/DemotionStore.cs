@@ -15,6 +15,7 @@ public sealed unsafe class DemotionStore
 
     private readonly RecordTableWriter<DemotionRecord> _records;
     private readonly Dictionary<string, int> _slots = [];
+    private readonly Dictionary<string, ulong> _withoutRoom = []; // object, generation
     private readonly VrfState* _vrf;
     private readonly InterfaceStore _interfaces;
 
@@ -39,6 +40,9 @@ public sealed unsafe class DemotionStore
         }
         else if ((slot = _records.Allocate()) < 0)
         {
+            // It can't be listed; it is obeyed all the same, and more: everything is Linux's.
+            _withoutRoom[@object] = generation;
+            Publish();
             return false;
         }
 
@@ -58,9 +62,15 @@ public sealed unsafe class DemotionStore
 
     public void End(string @object)
     {
+        bool hidden = _withoutRoom.Remove(@object);
         if (_slots.Remove(@object, out int slot))
         {
             _records.Free(slot);
+            hidden = true;
+        }
+
+        if (hidden)
+        {
             Publish();
         }
     }
@@ -69,6 +79,11 @@ public sealed unsafe class DemotionStore
     {
         List<string> stale = [.. _slots.Where(s => _records[s.Value].Generation != generation && _records[s.Value].Generation != Own).Select(s => s.Key)];
         stale.ForEach(End);
+        foreach (string hidden in _withoutRoom.Where(w => w.Value != generation && w.Value != Own).Select(w => w.Key).ToList())
+        {
+            End(hidden);
+        }
+
         return stale.Count;
     }
 
@@ -78,7 +93,7 @@ public sealed unsafe class DemotionStore
     /// <summary>Makes VrfState say what the demotions and ports amount to.</summary>
     public void Publish()
     {
-        uint passAll = 0;
+        uint passAll = _withoutRoom.Count > 0 ? 1u : 0;
         uint[] ingress = new uint[Capacities.Ports];
         foreach (int s in _slots.Values)
         {

@@ -13,6 +13,9 @@ public sealed unsafe class NeighbourStore
     /// <summary>NUD_VALID of include/net/neighbour.h: the link address may be used.</summary>
     private const uint NudValid = 0x80 | 0x40 | 0x02 | 0x10 | 0x04 | 0x08;
 
+    /// <summary>The generation of a record that only waits for its grace period.</summary>
+    private const ulong Removed = 0;
+
     private readonly RecordTableWriter<NeighbourRecord> _records;
     private readonly Dictionary<ulong, int> _slots = [];
     private readonly NeighbourHashWriter _hash;
@@ -99,9 +102,7 @@ public sealed unsafe class NeighbourStore
         }
 
         // Its use stamp has the slot's number: reuse waits until no worker can write the stamp any more.
-        NeighbourRecord r = _records[slot];
-        r.Adjacency = -1;
-        _records.Write(slot, r);
+        _records.Write(slot, new NeighbourRecord { IfIndex = ifindex, Address = address, Adjacency = -1, Generation = Removed });
         _reclaimer.Retire(() =>
         {
             FreeAdjacency(adjacency);
@@ -214,7 +215,7 @@ public sealed unsafe class NeighbourStore
         HashSet<int> live = [];
         foreach ((int slot, NeighbourRecord r) in _records.Reader.All().ToList())
         {
-            if (!_slots.TryAdd(NeighbourHash.Key(r.IfIndex, r.Address), slot))
+            if (r.Generation == Removed || !_slots.TryAdd(NeighbourHash.Key(r.IfIndex, r.Address), slot))
             {
                 _records.Free(slot);
                 continue;

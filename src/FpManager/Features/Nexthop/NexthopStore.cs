@@ -401,8 +401,7 @@ public sealed unsafe class NexthopStore
         {
             NexthopKind.Single => (r.Flags & NexthopSpec.Dead) == 0 && _interfaces.TryGet(r.IfIndex, out InterfaceRecord i) && i.IsUp
                 && ((r.Flags & NexthopSpec.LinkDown) == 0 || i.IgnoreRoutesWithLinkdown == 0),
-            NexthopKind.Group => IsAnyAlive(r),
-            _ => true,
+            _ => true, // a group in a group isn't Linux's; a worker that meets one punts
         };
 
     private bool IsAnyAlive(in NexthopRecord r)

@@ -166,9 +166,11 @@ public sealed unsafe class Fib4Writer
     /// that were right is never disturbed.
     /// </summary>
     /// <returns>How many entries had to be mended.</returns>
-    public int PatchFrom(Fib4Reader desired, Func<int, uint> desiredGroupUse)
+    /// <param name="complete">False when a group was missing.</param>
+    public int PatchFrom(Fib4Reader desired, Func<int, uint> desiredGroupUse, out bool complete)
     {
         int mended = 0;
+        complete = true;
         for (int i = 0; i < 1 << 24; i++)
         {
             uint want = desired.Table24[i], have = _table24[i];
@@ -208,6 +210,7 @@ public sealed unsafe class Fib4Writer
                 group = AllocateGroup();
                 if (group < 0)
                 {
+                    complete = false;
                     continue;
                 }
 

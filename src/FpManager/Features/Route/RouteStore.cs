@@ -115,6 +115,9 @@ public sealed class RouteStore
         return stale.Count;
     }
 
+    /// <summary>The last Repair found no room for some prefix.</summary>
+    public bool IsIncomplete { get; private set; }
+
     /// <summary>Compiles all routes into a table of our own and mends the live one where it differs.</summary>
     /// <returns>How many entries were wrong.</returns>
     public unsafe int Repair()
@@ -124,6 +127,7 @@ public sealed class RouteStore
         uint* groups = (uint*)(scratch.Address + (4 << 24));
         uint[] use = new uint[Capacities.Fib4Groups];
         int best = NexthopStore.None;
+        IsIncomplete = false;
         fixed (uint* groupUse = use)
         {
             Fib4Writer desired = new(table24, groups, groupUse, Capacities.Fib4Groups, new Memory.Reclaimer(new NoWorkers()));
@@ -137,15 +141,18 @@ public sealed class RouteStore
                     {
                         best = p.Nexthop;
                     }
-                    else if (p.Nexthop != NexthopStore.None)
+                    else if (p.Nexthop != NexthopStore.None && !desired.TrySet(destination, length, p.Nexthop, added: true))
                     {
-                        desired.TrySet(destination, length, p.Nexthop, added: true);
+                        p.Nexthop = NexthopStore.None; // not in the FIB: compiled again at its next renewal
+                        IsIncomplete = true;
                     }
                 }
             }
 
             _nexthops.SetDefault(best);
-            return _fib.PatchFrom(new Fib4Reader(table24, groups), g => use[g]);
+            int mended = _fib.PatchFrom(new Fib4Reader(table24, groups), g => use[g], out bool complete);
+            IsIncomplete |= !complete;
+            return mended;
         }
     }
 
@@ -340,6 +347,11 @@ public sealed class RouteStore
             _nexthops.AddReference(r.Nexthop);
             CountSpecial(r, +1);
             Link(key, slot);
+        }
+
+        if (_records.Reader.HighWater == 0)
+        {
+            return; // never a route: reading the empty FIB would make it resident
         }
 
         _fib.TakeUpGroups();

@@ -4,16 +4,17 @@ using Microsoft.Extensions.Logging;
 
 namespace FastPathSync.FpManager.Features.Sync;
 
-/// <summary>Accepts cache managers. One is served at a time: a newer connection replaces the older, whose process has died or hangs.</summary>
+/// <summary>
+/// Accepts cache managers. One is served at a time: who says a valid HELLO replaces the one before, whose process has died
+/// or hangs. Whoever says anything else changes nothing.
+/// </summary>
 public sealed class FpcServer(IReadOnlyList<FpcEndpoint> endpoints, ForwardingState state, ILogger log) : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly List<Socket> _listeners = [];
-    private FpcSession? _session;
-    private Thread? _thread;
-
-    /// <summary>Called after each completed synchronization.</summary>
-    public Action Synchronized { get; set; } = () => { };
+    private FpcSession? _served;
+    private Thread? _serving;
+    private volatile bool _disposed;
 
     public void Start()
     {
@@ -27,38 +28,49 @@ public sealed class FpcServer(IReadOnlyList<FpcEndpoint> endpoints, ForwardingSt
 
     public void Dispose()
     {
+        _disposed = true;
         _listeners.ForEach(l => l.Dispose());
         lock (_lock)
         {
-            _session?.Shutdown();
+            _served?.Shutdown();
         }
     }
 
     private void Accept(Socket listener)
     {
-        try
+        while (!_disposed)
         {
-            while (true)
+            try
             {
-                Replace(listener.Accept());
+                Socket peer = listener.Accept();
+                new Thread(() => Serve(peer)) { IsBackground = true, Name = "fpc session" }.Start();
             }
-        }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
-        {
-            // Dispose.
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                if (!_disposed)
+                {
+                    log.LogWarning("FPC: accept failed: {Reason}", e.Message);
+                    Thread.Sleep(100); // no descriptors left, say: others may give some back
+                }
+            }
         }
     }
 
-    private void Replace(Socket peer)
+    private void Serve(Socket peer)
+    {
+        using FpcSession session = new(peer, state, log, Replace);
+        session.Run();
+    }
+
+    /// <summary>On the new session's thread, before it applies anything: the one before has ended when this returns.</summary>
+    private void Replace(FpcSession session)
     {
         lock (_lock)
         {
-            _session?.Shutdown();
-            _thread?.Join();
-            _session?.Dispose();
-            FpcSession session = _session = new FpcSession(peer, state, log, () => Synchronized());
-            _thread = new Thread(session.Run) { IsBackground = true, Name = "fpc session" };
-            _thread.Start();
+            _served?.Shutdown();
+            _serving?.Join();
+            _served = session;
+            _serving = Thread.CurrentThread;
         }
     }
 }

@@ -7,7 +7,7 @@ using Wire = FastPathSync.Fpc.Protocol;
 namespace FastPathSync.FpManager.Features.Sync;
 
 /// <summary>One connection of a cache manager: frames in, tables written, reports out.</summary>
-public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log, Action synchronized) : IDisposable
+public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log, Action<FpcSession> greeted) : IDisposable
 {
     private const uint ProtocolVersion = 1;
     private readonly FpcConnection _connection = new(socket);
@@ -78,23 +78,22 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
                 }
 
                 log.LogInformation("synchronized: generation {Generation}, reason {Reason}, swept {Swept}", end.Generation, end.Reason, swept);
-                synchronized();
                 return (0, "");
             case FpcType.SyncState:
                 state.SyncState(frame.Parse(Wire.SyncState.Parser));
                 return (0, "");
             case FpcType.Interface:
-                return Result(state.Apply(frame.Parse(Wire.InterfaceBatch.Parser)));
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.InterfaceBatch.Parser))));
             case FpcType.Address:
-                return Result(state.Apply(frame.Parse(Wire.AddressBatch.Parser)));
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.AddressBatch.Parser))));
             case FpcType.Route:
-                return Result(state.Apply(frame.Parse(Wire.RouteBatch.Parser)));
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.RouteBatch.Parser))));
             case FpcType.Nexthop:
-                return Result(state.Apply(frame.Parse(Wire.NexthopBatch.Parser)));
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NexthopBatch.Parser))));
             case FpcType.Neighbour:
-                return Result(state.Apply(frame.Parse(Wire.NeighbourBatch.Parser)));
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NeighbourBatch.Parser))));
             case FpcType.Demotion:
-                return Result(state.Apply(frame.Parse(Wire.DemotionBatch.Parser)));
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.DemotionBatch.Parser))));
             default:
                 throw new FpcProtocolException($"{frame.Header.Type} is not for a server");
         }
@@ -112,6 +111,7 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
             return (Errno.EPROTONOSUPPORT, $"protocol version {hello.ProtocolVersion}, this fpmd speaks {ProtocolVersion}; install the same release of both");
         }
 
+        greeted(this);
         _greeted = true;
         state.ManagerConnected(true);
         log.LogInformation("cache manager connected, pid {ManagerPid}", hello.Pid);
