@@ -14,7 +14,7 @@ namespace FastPathSync.CacheManager.Sync;
 /// </summary>
 public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerFactory logs) : IDisposable
 {
-    private static readonly TimeSpan s_doubtDelay = TimeSpan.FromMilliseconds(50), s_idleDelay = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan s_doubtDelay = TimeSpan.FromMilliseconds(50), s_idleDelay = TimeSpan.FromMilliseconds(10), s_alivePeriod = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_firstRetry = TimeSpan.FromMilliseconds(50), s_lastRetry = TimeSpan.FromSeconds(2);
 
     private readonly ILogger _log = logs.CreateLogger<SyncEngine>();
@@ -35,6 +35,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     /// <summary>Links that flap must not keep us dumping a big table all the time.</summary>
     private TimeSpan _refreshPause;
     private Deadline _idleAt;
+    private Deadline _aliveAt;
     private volatile bool _stop;
     private volatile bool _resyncAsked;
 
@@ -80,7 +81,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         while (!_stop)
         {
             Step();
-            _wake.WaitOne(Deadline.Soonest(_connectAt, _refreshAt, _idleAt));
+            _wake.WaitOne(Deadline.Soonest(_connectAt, _refreshAt, _idleAt, _aliveAt));
         }
     }
 
@@ -131,6 +132,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         }
 
         SayIdle();
+        SayAlive();
     }
 
     private void Connect()
@@ -333,6 +335,16 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         else if (_idleAt.TakeIfDue())
         {
             _toldIdle = _fpc!.Tell(FpcType.SyncState, State(idle: true));
+        }
+    }
+
+    /// <summary>Once a second, changed or not: an fpmd that hears nothing leaves everything to Linux.</summary>
+    private void SayAlive()
+    {
+        if (_fpc is { IsGone: false } fpc && (_aliveAt.TakeIfDue() || !_aliveAt.IsSet))
+        {
+            fpc.Tell(FpcType.SyncState, State(_toldIdle));
+            _aliveAt = Deadline.In(s_alivePeriod);
         }
     }
 
