@@ -17,9 +17,21 @@ public static unsafe class UnixSocket
         return fd;
     }
 
-    public static FileDescriptor Connect(string path)
+    /// <param name="path">The listener's.</param>
+    /// <param name="timeout">
+    /// The longest that connecting (a full backlog blocks it), each Send and each Receive wait; then EAGAIN (socket(7)).
+    /// Null: for ever.
+    /// </param>
+    public static FileDescriptor Connect(string path, TimeSpan? timeout = null)
     {
         FileDescriptor fd = Create(path);
+        if (timeout is TimeSpan limit)
+        {
+            long* timeval = stackalloc long[2] { (long)limit.TotalSeconds, limit.Microseconds + (1000 * limit.Milliseconds) };
+            _ = Libc.setsockopt(fd.Number, Libc.SOL_SOCKET, Libc.SO_SNDTIMEO, timeval, 16);
+            _ = Libc.setsockopt(fd.Number, Libc.SOL_SOCKET, Libc.SO_RCVTIMEO, timeval, 16);
+        }
+
         Libc.sockaddr_un a = Address(path, out uint length);
         if (Libc.connect(fd.Number, &a, length) < 0)
         {

@@ -10,17 +10,27 @@ internal static unsafe class InstanceLock
     /// <summary>Where `fpctl start` leaves the lock for the supervisor that it starts (DetachedProcess.Start).</summary>
     private const int InheritedDescriptor = 3;
 
+    /// <summary>IsHeld takes the lock for a moment: one who asks must not look like one who runs.</summary>
+    private const int Attempts = 11;
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
+
     /// <summary>The lock, held until disposed; null when somebody else holds it.</summary>
     public static FileDescriptor? TryTake(Instance instance)
     {
-        while (true)
+        for (int attempt = 1; ; attempt++)
         {
             FileDescriptor file = FileDescriptor.FromCall(
                 Libc.open(instance.Lock, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC, 0x180), "open", instance.Lock);
             if (Libc.flock(file.Number, Libc.LOCK_EX | Libc.LOCK_NB) < 0)
             {
                 file.Dispose();
-                return null;
+                if (attempt >= Attempts)
+                {
+                    return null;
+                }
+
+                Thread.Sleep(s_pause);
+                continue;
             }
 
             // The holder before us may have removed the file between our open and our flock: then we hold nothing.

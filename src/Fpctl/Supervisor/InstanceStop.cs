@@ -7,6 +7,7 @@ namespace FastPathSync.Fpctl.Supervisor;
 internal static class InstanceStop
 {
     private const int SIGCONT = 18;
+    private const int Attempts = 3;
     private static readonly TimeSpan s_respawn = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
 
@@ -24,28 +25,36 @@ internal static class InstanceStop
         }
 
         bool ran = IsRunning(instance);
-        ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_respawn.TotalNanoseconds;
-        while (ran && !ControlProtocol.TryStop(instance))
+        if (ran)
         {
-            // A supervisor that was killed is replaced by a daemon within a moment.
-            if (MonotonicClock.Nanoseconds > deadline || !Directory.Exists(instance.Directory))
-            {
-                break;
-            }
+            Ask(instance);
+        }
 
-            Thread.Sleep(50);
+        for (int attempt = 1; Directory.Exists(instance.Directory) && !TryStopByPid(instance, lastResort: attempt == Attempts); attempt++)
+        {
+            Ask(instance);
         }
 
         if (Directory.Exists(instance.Directory))
         {
-            StopByPid(instance);
             InstanceDirectory.Remove(instance);
         }
 
         return ran;
     }
 
-    private static void StopByPid(Instance instance)
+    /// <summary>Asks the supervisor, and the one that a daemon starts within a moment when it was killed.</summary>
+    private static void Ask(Instance instance)
+    {
+        ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_respawn.TotalNanoseconds;
+        while (!ControlProtocol.TryStop(instance) && MonotonicClock.Nanoseconds <= deadline && Directory.Exists(instance.Directory))
+        {
+            Thread.Sleep(50);
+        }
+    }
+
+    /// <returns>False when a daemon has started another supervisor meanwhile, which would start again what is ended here.</returns>
+    private static bool TryStopByPid(Instance instance, bool lastResort)
     {
         IReadOnlyList<(string Name, ProcessIdentity Process)> live = InstanceDirectory.LiveProcesses(instance);
         foreach ((string name, ProcessIdentity process) in live)
@@ -59,10 +68,16 @@ internal static class InstanceStop
 
         // With the lock in our hands no daemon can start another supervisor.
         using FileDescriptor? held = InstanceLock.TryTake(instance);
+        if (held is null && !lastResort)
+        {
+            return false;
+        }
+
         HashSet<string> first = [.. InstancePlan.TryRead(instance)?.Daemons.Where(d => d.StopFirst).Select(d => d.Name) ?? []];
         ProcessIdentity[] daemons = [.. live.Where(l => l.Name != Supervisor.Name).Select(l => l.Process)];
         End([.. live.Where(l => first.Contains(l.Name)).Select(l => l.Process)]);
         End(daemons);
+        return true;
     }
 
     private static void End(ProcessIdentity[] processes)

@@ -15,7 +15,7 @@ internal sealed class StartOptions
 
     public Option<int> Workers { get; } = new("--workers") { Description = "packet workers, each on a CPU of its own", HelpName = "N", DefaultValueFactory = _ => 1 };
 
-    public Option<string> Mode { get; } = Word("--mode", "how to attach to the ports: native XDP, generic XDP, packet sockets, or what works best", "native", "generic", "afpacket", "auto");
+    public Option<string> Mode { get; } = Word("--mode", "how to attach to the ports: native XDP, generic XDP, or what works best", "native", "generic", "auto");
 
     public Option<string> Punt { get; } = Word("--punt", "how exceptions reach Linux: through fpn0's egress hook, or written into the TAP", "egress", "tap");
 

@@ -12,7 +12,7 @@ internal sealed record PortView
 
     public required string Vrf { get; init; }
 
-    /// <summary>native, generic or afpacket.</summary>
+    /// <summary>native or generic.</summary>
     public required string Mode { get; init; }
 
     public required bool Zerocopy { get; init; }

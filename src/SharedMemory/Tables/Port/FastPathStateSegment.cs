@@ -7,6 +7,8 @@ public enum PortMode : byte
     None = 0,
     Native = 1,
     Generic = 2,
+
+    /// <summary>Reserved for packet sockets; no port is in this mode.</summary>
     AfPacket = 3,
 }
 
