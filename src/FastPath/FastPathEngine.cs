@@ -187,11 +187,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         p.Return();
         try
         {
-            if (p.Queues < _options.Workers)
-            {
-                throw TooManyWorkers(p);
-            }
-
+            CheckQueues(p);
             BindSockets(p);
             _trailers.Set(p.Id, p.IfIndex, genericXdp: false);
             if (!ExchangeSockets())
@@ -268,11 +264,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
                     $"port {name}: its MTU {p.Mtu} does not fit a packet frame (largest: {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}); lower it with 'ip link set dev {name} mtu {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}'");
             }
 
-            if (p.Queues < _options.Workers)
-            {
-                throw TooManyWorkers(p);
-            }
-
+            CheckQueues(p);
             if (p.Mtu + Port.EthernetHeader > Umem.MaxFrame(SmallFrame))
             {
                 _frameSize = LargeFrame;
@@ -280,9 +272,21 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
-    private DaemonStartException TooManyWorkers(Port p) => new(
-        Errno.EINVAL,
-        $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {p.Queues}, or give the port more queues (ethtool -L {p.Name} rx N)");
+    private void CheckQueues(Port p)
+    {
+        if (p.Queues > XdpLayout.MaxQueues)
+        {
+            throw new DaemonStartException(
+                Errno.E2BIG, $"port {p.Name} has {p.Queues} receive queues; at most {XdpLayout.MaxQueues} of a port can be served: give it fewer (ethtool -L {p.Name} combined {XdpLayout.MaxQueues}, or rx {XdpLayout.MaxQueues})");
+        }
+
+        if (p.Queues < _options.Workers)
+        {
+            throw new DaemonStartException(
+                Errno.EINVAL,
+                $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {p.Queues}, or give the port more queues (ethtool -L {p.Name} rx N)");
+        }
+    }
 
     private List<int> ChooseCpus()
     {

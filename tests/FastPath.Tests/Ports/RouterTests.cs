@@ -316,6 +316,17 @@ public sealed unsafe class RouterTests
     }
 
     [Fact]
+    public void MoreQueuesThanSocketsIsExplained()
+    {
+        using RouterLab lab = new();
+        lab.Ip("r", "link add q0 numrxqueues 65 type veth peer name q1");
+        lab.Exec("r", "ethtool -L q0 rx 65");
+        (int status, string error) = lab.StartFailing("--port q0");
+        Assert.NotEqual(0, status);
+        Assert.Contains("65 receive queues; at most 64", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void AnMtuOverTheFrameIsExplained()
     {
         using RouterLab lab = new();
