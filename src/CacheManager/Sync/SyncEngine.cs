@@ -175,6 +175,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
                 }
             }
 
+            SayAlive(); // events may come faster than they end
             Publish(chunk?.ObservedNs ?? 0);
             if (chunk is not null)
             {

@@ -29,6 +29,9 @@ internal sealed class FakeFpManager : IDisposable
     /// <summary>While false, nothing is answered: the client's window fills.</summary>
     public volatile bool Answering = true;
 
+    /// <summary>How often the client said how it is.</summary>
+    public volatile int StatesHeard;
+
     /// <summary>The reasons of all synchronizations that ended.</summary>
     public IReadOnlyList<string> Synchronizations
     {
@@ -125,6 +128,7 @@ internal sealed class FakeFpManager : IDisposable
                     break;
                 case FpcType.SyncState:
                     _state = frame.Parse(SyncState.Parser);
+                    StatesHeard++;
                     break;
                 case FpcType.Interface:
                     foreach (var u in frame.Parse(InterfaceBatch.Parser).Updates)

@@ -199,6 +199,17 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void AQuietKernelIsHeardOfEverySecond()
+    {
+        using Router r = new();
+        r.Agree();
+        int before = r.Manager.StatesHeard;
+        r.Until(() => r.Manager.StatesHeard >= before + 3, "three heartbeats");
+        Assert.True(r.Manager.State.Idle);
+        Assert.Equal(["start"], r.Manager.Synchronizations);
+    }
+
+    [Fact]
     public void APeerThatDiesWithTheWindowFullIsReplaced()
     {
         using Router r = new();
