@@ -81,7 +81,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         while (!_stop)
         {
             Step();
-            _wake.WaitOne(Deadline.Soonest(_connectAt, _refreshAt, _idleAt, _aliveAt));
+            _wake.WaitOne(_fpc is null ? Deadline.Soonest(_connectAt) : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt));
         }
     }
 
