@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
+using FastPathSync.Linux;
 
 namespace FastPathSync.Topology;
 
@@ -61,6 +62,30 @@ public sealed class ConservationTests(RouterLab lab) : TopologyTest(lab), IClass
         Assert.Equal(routes, Product.Show("route show").ToString());
         Assert.Equal("healthy", Product.Status().State);
         using UdpFlow flow = Lab.StartFlow(rate: 2_000, limit: 1_000);
+        FlowReport report = flow.Finish();
+        Assert.True(report.Missing == 0, report.ToString());
+    }
+
+    [Fact]
+    public void DamagedBatchesAfterAValidHelloAreHealedByASynchronization()
+    {
+        const int SIGHUP = 1; // cmgrd synchronizes anew
+        int pid = Product.PidOf("fpmd");
+        Random random = new(3);
+        for (int i = 0; i < 100; i++)
+        {
+            using Socket s = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { SendTimeout = 1000, ReceiveTimeout = 1000 };
+            s.Connect(new UnixDomainSocketEndPoint(Path.Combine(Product.Directory, "fpc.sock")));
+            DamagedBatches.Send(s, random);
+        }
+
+        Thread.Sleep(500); // cmgrd, which each of them has displaced, comes back
+        Assert.Equal(pid, Product.PidOf("fpmd"));
+        LinuxException.ThrowIfNegative(Libc.kill(Product.PidOf("cmgrd"), SIGHUP), "kill", "cmgrd");
+        Product.WaitVerified(5);
+        Wait.Until(() => Product.Status() is { State: "healthy", Demotions: [] }, TimeSpan.FromSeconds(5), "status is healthy, and no invented demotion is left");
+        Assert.Equal(pid, Product.PidOf("fpmd"));
+        using UdpFlow flow = Lab.StartFlow(rate: 2_000, port: 5021, limit: 1_000);
         FlowReport report = flow.Finish();
         Assert.True(report.Missing == 0, report.ToString());
     }

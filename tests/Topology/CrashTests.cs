@@ -50,6 +50,38 @@ public sealed class CrashTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     }
 
     [Fact]
+    public void KillingSupervisorAndFpmdAtOnceLosesNoPacket()
+    {
+        (FlowReport report, _) = Kill("supervisor", "fpmd");
+        Assert.True(report.Missing == 0 && report.Duplicates == 0, report.ToString());
+    }
+
+    [Fact]
+    public void AHungCacheManagerDemotesUntilItSpeaksAgain()
+    {
+        int pid = Product.PidOf("cmgrd");
+        using UdpFlow flow = Lab.StartFlow(rate: 2_000, port: 5013);
+        flow.WaitFlowing();
+        Signal(pid, SIGSTOP);
+        try
+        {
+            Wait.Until(() => Product.Status().Demotions.Any(d => d.Object == "cmgrd"), TimeSpan.FromSeconds(8), "status lists the demotion 'cmgrd'");
+            ulong kernel = Router.Snmp("Ip", "ForwDatagrams");
+            Thread.Sleep(300);
+            Assert.True(Router.Snmp("Ip", "ForwDatagrams") - kernel > 300, "while nobody sees what changes in Linux, Linux forwards");
+        }
+        finally
+        {
+            Signal(pid, SIGCONT);
+        }
+
+        Wait.Until(() => Product.Status() is { State: "healthy", Demotions: [] }, TimeSpan.FromSeconds(ComesBackSeconds), "the demotion ends by itself");
+        Product.WaitVerified(ComesBackSeconds);
+        FlowReport report = flow.Stop();
+        Assert.True(report.Missing == 0, report.ToString());
+    }
+
+    [Fact]
     public void StoppingAndStartingLosesAtMostTwentyPackets()
     {
         _ = Product;
@@ -70,14 +102,14 @@ public sealed class CrashTests(RouterLab lab) : TopologyTest(lab), IClassFixture
     /// KernelForwarded leaves out what XDP passed while a worker got no CPU for 60 ms: a daemon that starts on a machine of
     /// two busy cores may do that, and it loses nothing.
     /// </summary>
-    private (FlowReport Report, ulong KernelForwarded) Kill(string daemon)
+    private (FlowReport Report, ulong KernelForwarded) Kill(params string[] daemons)
     {
-        int pid = Product.PidOf(daemon);
+        (string Name, int Pid)[] killed = [.. daemons.Select(d => (d, Product.PidOf(d)))];
         using UdpFlow flow = Lab.StartFlow(rate: 10_000, port: 5012);
         flow.WaitFlowing();
         ulong kernel = Router.Snmp("Ip", "ForwDatagrams"), late = Product.Stats().Total.PassedBy("heartbeat-lost");
-        Signal(pid, Libc.SIGKILL);
-        Wait.Until(() => Back(daemon, pid), TimeSpan.FromSeconds(ComesBackSeconds), $"{daemon} comes back");
+        Array.ForEach(killed, k => Signal(k.Pid, Libc.SIGKILL));
+        Wait.Until(() => killed.All(k => Back(k.Name, k.Pid)), TimeSpan.FromSeconds(ComesBackSeconds), $"{string.Join(" and ", daemons)} come back");
         Product.WaitVerified(ComesBackSeconds);
         flow.WaitFlowing();
         Wait.Until(() => Product.Status().State == "healthy", TimeSpan.FromSeconds(ComesBackSeconds), "status is healthy");

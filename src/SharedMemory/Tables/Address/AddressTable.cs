@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace FastPathSync.SharedMemory.Tables;
 
-/// <summary>IPv4 addresses. Key: ifindex, local, prefix length, peer. Writer: fpmd. Readers: fpctl, fastpath's control thread.</summary>
+/// <summary>IPv4 addresses. Key: ifindex, local, prefix length, peer. Writer: fpmd. Readers: fpctl, fastpath's control thread, and workers for a source that the filter suspects.</summary>
 [StructLayout(LayoutKind.Sequential)]
 public struct AddressRecord
 {
@@ -20,7 +20,7 @@ public struct AddressRecord
 
 /// <summary>
 /// Behind the address records: 65,536 bits, set where some local address hashes to. A clear bit proves that a source
-/// address is not our own (a martian source to Linux); a set one asks for the exact answer in the FIB.
+/// address is not our own (a martian source to Linux); a set one asks for the exact answer among the records.
 /// Writer: fpmd (bits are set before the address counts, cleared after). Readers: workers, one load per packet.
 /// </summary>
 public readonly unsafe struct LocalAddressFilter(ulong* bits)
