@@ -52,6 +52,14 @@ static __always_inline int pass(__u32 reason)
 	return XDP_PASS;
 }
 
+/* Its header claims to be longer than the frame: such a one could not be injected (see Injector.cs), and is Linux's. */
+static __always_inline int lies_about_length(void *header, void *end)
+{
+	__u8 first = *(__u8 *)header;
+
+	return header + (first & 15) * 4 > end;
+}
+
 /* Which of the reasons it is; off the path of forwarded packets. Its order is the law, not the fast path's. */
 static __noinline int pass_classified(struct xdp_md *ctx)
 {
@@ -78,7 +86,7 @@ static __noinline int pass_classified(struct xdp_md *ctx)
 		return pass(PASS_IPV6);
 	if (eth->h_proto != bpf_htons(ETH_P_IP))
 		return pass(PASS_NOT_IP);
-	if (data + sizeof(*eth) + sizeof(struct iphdr) > end)
+	if (data + sizeof(*eth) + sizeof(struct iphdr) > end || lies_about_length(data + sizeof(*eth), end))
 		return pass(PASS_TRUNCATED);
 	return pass(PASS_OVERSIZE);
 }
@@ -117,7 +125,7 @@ int xdp_redirect(struct xdp_md *ctx)
 	word = config;
 	mac = *(__u32 *)eth->h_dest | (__u64) * (__u16 *)(eth->h_dest + 4) << 32;
 	if (mac != (word & 0xffffffffffffull) || eth->h_proto != bpf_htons(ETH_P_IP) ||
-	    (__u64)(end - data) > word >> PORT_CONFIG_LENGTH_SHIFT)
+	    (__u64)(end - data) > word >> PORT_CONFIG_LENGTH_SHIFT || lies_about_length(ip, end))
 		return pass_classified(ctx);
 
 	to = bpf_ntohl(ip->daddr);

@@ -63,6 +63,16 @@ public sealed class NexthopTests
     }
 
     [Fact]
+    public void RouteThatLinuxCallsBlackholeForItsObjectFollowsTheObject()
+    {
+        using Tables t = TwoWays().Object(new Wire.Nexthop { Id = 3, Family = 2, Blackhole = true })
+            .Route(new Wire.Route { Key = Tables.Key("10.66.0.0/16"), Type = 6, NexthopId = 3 });
+        Assert.Equal("punt blackhole", t.Verdict("10.66.0.1"));
+        t.Object(new Wire.Nexthop { Id = 3, Family = 2, Ifindex = Tables.R1, Gateway = Tables.Bytes("10.2.0.2") });
+        Assert.Equal("port 1 to 02", t.Verdict("10.66.0.1"));
+    }
+
+    [Fact]
     public void RestartedManagerKeepsForwardingAndFollowsChanges()
     {
         using Tables t = TwoWays().Route("10.9.0.0/16", Tables.Via("10.2.0.2", weight: 3), Tables.Via("10.1.0.2", Tables.R0))

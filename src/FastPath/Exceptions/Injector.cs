@@ -14,8 +14,15 @@ internal sealed unsafe class Injector : IDisposable
 {
     private const int SendBuffer = 8 << 20;
 
-    /// <summary>How often one flush goes on behind a frame that the kernel refused.</summary>
-    private const int Retries = 4;
+    /// <summary>So many frames refused one after another, and the kernel is taken to have no room for the rest either.</summary>
+    private const int Patience = 8;
+
+    /// <summary>
+    /// IEEE 802 Local Experimental EtherType, big-endian: under its own protocol the packet socket would look for a
+    /// transport header (packet_parse_headers), and bpf_skb_change_tail refuses to cut a tail that a lying header
+    /// length reaches into. The real one is found again when the frame is received (eth_type_trans).
+    /// </summary>
+    private const ushort NobodysProtocol = 0xb588;
 
     private readonly FileDescriptor? _socket;
     private readonly FileDescriptor? _tap;
@@ -42,9 +49,9 @@ internal sealed unsafe class Injector : IDisposable
 
         if (tap is null)
         {
-            // Protocol 0: it only sends.
+            // Made with protocol 0: it receives nothing before it is bound to fpn0, and nothing is received there.
             _socket = FileDescriptor.FromCall(Libc.socket(Libc.AF_PACKET, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 0), "socket(AF_PACKET)", Carrier.Name);
-            Libc.sockaddr_ll a = new() { sll_family = Libc.AF_PACKET, sll_ifindex = (int)carrierIfIndex };
+            Libc.sockaddr_ll a = new() { sll_family = Libc.AF_PACKET, sll_protocol = NobodysProtocol, sll_ifindex = (int)carrierIfIndex };
             LinuxException.ThrowIfNegative(Libc.bind(_socket.Number, &a, (uint)sizeof(Libc.sockaddr_ll)), "bind(AF_PACKET)", Carrier.Name);
             int size = SendBuffer;
             if (Libc.setsockopt(_socket.Number, Libc.SOL_SOCKET, Libc.SO_SNDBUFFORCE, &size, sizeof(int)) < 0)
@@ -71,9 +78,10 @@ internal sealed unsafe class Injector : IDisposable
     {
         int n = Count;
         int i = 0;
-        for (int attempt = 0; i < n && attempt <= Retries; attempt++)
+        for (int refusals = 0; i < n && refusals < Patience; refusals++)
         {
             int end = i + Send(i, n - i);
+            refusals = end > i ? 0 : refusals;
             for (; i < end; i++)
             {
                 counters->Punted[_reasons[i]]++;

@@ -191,7 +191,7 @@ public sealed class RouteStore
         uint ifindex = wire.Nexthops.Count > 0 ? wire.Nexthops[0].Ifindex : 0;
         switch (wire.Type)
         {
-            case TypeUnicast when wire.NexthopId != 0:
+            case not 0 when wire.NexthopId != 0: // a blackhole object makes Linux call the route a blackhole
                 return _nexthops.AcquireObject(wire.NexthopId, wire.Mtu);
             case TypeUnicast when wire.Nexthops.Count == 1:
                 return _nexthops.Acquire(SpecOf(wire.Nexthops[0], wire.Mtu));
