@@ -115,11 +115,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         FollowManager();
         foreach (Port p in _ports)
         {
-            if (p.Attach(_options.Mode, Devices, LongestFrame(p)) is string reason)
-            {
-                _log.LogWarning("generic XDP taken: {Cause}", reason);
-            }
-
+            Attach(p);
             _log.LogInformation("port {Port} up: {Mode} XDP, {Queues} queues, MTU {Mtu}", p.Name, p.Mode, p.Queues, p.Mtu);
         }
     }
@@ -164,7 +160,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     {
         for (int q = 0; q < p.Queues; q++)
         {
-            p.Bindings.Add(new XskBinding(_umems[q % _umems.Count], p.Name, p.IfIndex, q, p.Id, p.IsVirtual));
+            p.Bindings.Add(new XskBinding(_umems[q % _umems.Count], p.Name, p.IfIndex, q, p.Id));
         }
     }
 
@@ -195,7 +191,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
                 throw new InvalidOperationException("a worker does not take its new sockets");
             }
 
-            p.Attach(_options.Mode, Devices, LongestFrame(p));
+            Attach(p);
         }
         catch
         {
@@ -226,6 +222,20 @@ internal sealed unsafe class FastPathEngine : IDisposable
         _trailers.Dispose();
         Devices.Dispose();
         NativeMemory.AlignedFree(_second);
+    }
+
+    private void Attach(Port p)
+    {
+        if (p.Attach(_options.Mode, Devices, LongestFrame(p)) is string reason)
+        {
+            _log.LogWarning("generic XDP taken: {Cause}", reason);
+        }
+
+        if (p.Mode == PortMode.Generic && Devices.MergesReceived(p.Name))
+        {
+            _log.LogWarning(
+                "port {Port}: GRO is on; in generic mode small packets that it merges are forwarded as one: switch it off with 'ethtool -K {Port} gro off'", p.Name, p.Name);
+        }
     }
 
     /// <summary>Queue q of each port is served by worker q mod workers.</summary>

@@ -16,7 +16,7 @@ namespace FastPathSync.FastPath;
 ///              │     └ truncated, not-ipv4
 ///              └ demoted (the VRF, or this port's ingress)                                 all of these ─► Punt
 ///
-///   On virtual ports l4-checksum runs last, over forwarded and punted packets alike.
+///   On virtual ports, and in generic mode, l4-checksum runs last, over forwarded and punted packets alike.
 /// </code>
 /// A punted packet is unmodified, but for a checksum that was completed.
 /// </summary>
@@ -30,7 +30,8 @@ public static unsafe class Pipeline
     /// <param name="t">The tables.</param>
     /// <param name="rxPort">PortId it came in on.</param>
     /// <param name="partialChecksums">
-    /// The port's device is virtual (veth, TAP): L4 checksums may have been left to hardware that doesn't exist.
+    /// The port's device is virtual (veth, TAP), or XDP is attached in generic mode, which sees skbs of any origin: L4
+    /// checksums may have been left to hardware that doesn't exist.
     /// </param>
     public static void Run(ref PacketVector v, in WorkerTables t, int rxPort, bool partialChecksums)
     {

@@ -1,3 +1,4 @@
+using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
 using FastPathSync.FastPath.Worker;
 using FastPathSync.Linux;
@@ -84,6 +85,11 @@ internal sealed unsafe class ControlLoop : IDisposable
             _engine.Tick();
             _engine.FollowManager();
             CheckWorkers();
+            if (period % ReviveEvery == 0)
+            {
+                CheckCarrier();
+            }
+
             FollowInterfaces(period % ReviveEvery == 0);
             Publish();
         }
@@ -116,6 +122,20 @@ internal sealed unsafe class ControlLoop : IDisposable
             {
                 throw new InvalidOperationException($"worker {w.Id} ended: {e.Message}", e);
             }
+        }
+    }
+
+    /// <summary>Without it every exception would be lost: better to end, and be started again with a new one.</summary>
+    private void CheckCarrier()
+    {
+        if (Libc.if_nametoindex(Carrier.Name) != _engine.Carrier.IfIndex)
+        {
+            throw new InvalidOperationException($"{Carrier.Name} was deleted, renamed or moved by somebody: exceptions can't reach Linux");
+        }
+
+        if (!_engine.Devices.TryGetFlags(Carrier.Name, out short flags) || (flags & Libc.IFF_UP) == 0)
+        {
+            throw new InvalidOperationException($"{Carrier.Name} was set down by somebody: exceptions can't reach Linux");
         }
     }
 

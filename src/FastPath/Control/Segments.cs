@@ -20,6 +20,7 @@ internal sealed unsafe class Segments : IDisposable
             Vrf = Foreign(SegmentNames.Vrf, SegmentKind.Vrf, writable: false);
             Interface = Foreign(SegmentNames.Interface, SegmentKind.Interface, writable: false);
             Address = Foreign(SegmentNames.Address, SegmentKind.Address, writable: false);
+            _ = Foreign(SegmentNames.Route, SegmentKind.Route, writable: false); // only to be kept: see Keep
             Nexthop = Foreign(SegmentNames.Nexthop, SegmentKind.Nexthop, writable: false);
             Neighbour = Foreign(SegmentNames.Neighbour, SegmentKind.Neighbour, writable: false);
             Adjacency = Foreign(SegmentNames.Adjacency, SegmentKind.Adjacency, writable: false);
@@ -64,7 +65,7 @@ internal sealed unsafe class Segments : IDisposable
 
     /// <summary>
     /// Gives a supervisor that was started anew what it lost: fpmd's segments too, for fpmd may have died with it, and
-    /// must find the tables that our workers read.
+    /// must find the tables that our workers read, and the routes they were compiled from.
     /// </summary>
     public void Keep() => _all.ForEach(_store.KeepSegment);
 

@@ -15,7 +15,7 @@ namespace FastPathSync.FastPath.Nodes;
 /// (one in 65,536 looks like that by chance). Other offloads can't be seen from the bytes: SCTP's CRC, and checksums
 /// inside a tunnel.
 ///
-/// May enter: the whole burst of a virtual port, last of all, whatever the verdicts: a punted packet must reach Linux
+/// May enter: the whole burst of a virtual port or one in generic mode, last of all, whatever the verdicts: a punted packet must reach Linux
 /// as Linux would have had it. Precondition: TotalLength of forwarded ones; what the headers of punted ones say is checked
 /// here. Packets punted because their headers are in error, and fragments, are left alone.
 /// Edges: none; the verdict stays.

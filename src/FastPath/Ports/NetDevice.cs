@@ -68,6 +68,15 @@ internal sealed unsafe class NetDevice : IDisposable
         return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0 ? "" : Marshal.PtrToStringUTF8((nint)d.driver) ?? "";
     }
 
+    /// <summary>Whether GRO is on.</summary>
+    public bool MergesReceived(string name)
+    {
+        Libc.ethtool_value v = new() { cmd = Libc.ETHTOOL_GGRO };
+        Libc.ifreq r = Request(name);
+        r.ifr_data = &v;
+        return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) >= 0 && v.data != 0;
+    }
+
     public void SetMtu(string name, int mtu)
     {
         Libc.ifreq r = Request(name);

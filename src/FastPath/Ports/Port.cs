@@ -228,6 +228,7 @@ internal sealed unsafe class Port : IDisposable
         foreach (XskBinding b in Bindings)
         {
             sockets.Update((uint)b.Queue, b.Fd);
+            b.Socket->PartialChecksums = IsVirtual || mode == PortMode.Generic; // nothing can be received yet
         }
 
         _config = (ulong*)program.MapMemory(".data.config");

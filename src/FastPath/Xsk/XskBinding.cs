@@ -13,7 +13,7 @@ internal sealed unsafe class XskBinding : IDisposable
     private readonly Umem _umem;
     private XskSocket* _socket;
 
-    public XskBinding(Umem umem, string interfaceName, uint ifindex, int queue, int portId, bool partialChecksums)
+    public XskBinding(Umem umem, string interfaceName, uint ifindex, int queue, int portId)
     {
         _umem = umem;
         Queue = queue;
@@ -21,7 +21,7 @@ internal sealed unsafe class XskBinding : IDisposable
         _fd = FileDescriptor.FromCall(Libc.socket(Libc.AF_XDP, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 0), "socket(AF_XDP)", interfaceName);
         try
         {
-            Set(umem, interfaceName, ifindex, queue, portId, partialChecksums);
+            Set(umem, interfaceName, ifindex, queue, portId);
         }
         catch
         {
@@ -65,7 +65,7 @@ internal sealed unsafe class XskBinding : IDisposable
         _socket = null;
     }
 
-    private void Set(Umem umem, string interfaceName, uint ifindex, int queue, int portId, bool partialChecksums)
+    private void Set(Umem umem, string interfaceName, uint ifindex, int queue, int portId)
     {
         XskBinding? sharer = umem.Sharer;
         if (sharer is null)
@@ -100,7 +100,6 @@ internal sealed unsafe class XskBinding : IDisposable
         {
             Fd = _fd.Number,
             PortId = portId,
-            PartialChecksums = partialChecksums,
             Rx = Ring(o.rx, Libc.XDP_PGOFF_RX_RING, (uint)sizeof(Libc.xdp_desc), interfaceName),
             Tx = Ring(o.tx, Libc.XDP_PGOFF_TX_RING, (uint)sizeof(Libc.xdp_desc), interfaceName),
             Fill = Ring(o.fr, Libc.XDP_UMEM_PGOFF_FILL_RING, sizeof(ulong), interfaceName),

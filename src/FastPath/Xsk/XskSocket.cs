@@ -22,6 +22,6 @@ internal unsafe struct XskSocket
     /// <summary>Nonzero: descriptors were put on the TX ring since the last kick that emptied it.</summary>
     public uint KickNeeded;
 
-    /// <summary>The device is virtual: see Pipeline.Run.</summary>
+    /// <summary>Set before the port is attached: see Pipeline.Run.</summary>
     public bool PartialChecksums;
 }

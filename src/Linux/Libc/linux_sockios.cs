@@ -8,7 +8,7 @@ public static unsafe partial class Libc
     public const nuint SIOCGIFFLAGS = 0x8913, SIOCSIFFLAGS = 0x8914, SIOCSIFMTU = 0x8922, SIOCGIFHWADDR = 0x8927,
         SIOCETHTOOL = 0x8946, TUNSETIFF = 0x400454ca;
     public const short IFF_UP = 1, IFF_RUNNING = 0x40, IFF_NOARP = 0x80, IFF_TAP = 2, IFF_NO_PI = 0x1000;
-    public const uint ETHTOOL_GDRVINFO = 3, ETHTOOL_GCHANNELS = 0x3c;
+    public const uint ETHTOOL_GDRVINFO = 3, ETHTOOL_GGRO = 0x2b, ETHTOOL_GCHANNELS = 0x3c;
 
     /// <summary>The name and whichever member of the union the request uses.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 40)]
@@ -31,6 +31,13 @@ public static unsafe partial class Libc
 
         [FieldOffset(16)]
         public void* ifr_data;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct ethtool_value
+    {
+        public uint cmd;
+        public uint data;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -292,6 +292,7 @@ internal sealed unsafe class RouterLab : IDisposable
         Vrf = VrfSegment.State(vrf);
         _ = Make(SegmentNames.Interface, SegmentKind.Interface, RecordTable.BytesFor<InterfaceRecord>(Capacities.Interfaces));
         Segment address = Make(SegmentNames.Address, SegmentKind.Address, AddressSegment.BodyLength);
+        _ = Make(SegmentNames.Route, SegmentKind.Route, RecordTable.BytesFor<RouteRecord>(Capacities.Routes));
         Segment nexthop = Make(SegmentNames.Nexthop, SegmentKind.Nexthop, NexthopSegment.BodyLength);
         _ = Make(SegmentNames.Neighbour, SegmentKind.Neighbour, NeighbourSegment.BodyLength);
         Segment adjacency = Make(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);
