@@ -100,12 +100,12 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
     {
         Dictionary<int, LinkMessage> links = [];
         Dictionary<int, Settings> settings = [];
-        NetlinkDump.Run(socket, LinkMessage.Dump, links.Clear, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, LinkMessage.Dump, links.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             LinkMessage link = LinkMessage.TryParse(in m, out LinkMessage? l) ? l : throw NetlinkDump.Malformed(in m);
             links[link.Index] = link;
         });
-        NetlinkDump.Run(socket, () => NetConfMessage.Dump(Rtm.AF_INET), settings.Clear, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, () => NetConfMessage.Dump(Rtm.AF_INET), settings.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             NetConfMessage conf = NetConfMessage.TryParse(in m, out NetConfMessage? c) ? c : throw NetlinkDump.Malformed(in m);
             settings[conf.Index] = default(Settings).With(conf);
