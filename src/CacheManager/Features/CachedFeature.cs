@@ -30,6 +30,8 @@ public abstract class CachedFeature<TKey, TValue> : IFeature
 
     public bool HasChanges => _dirty.Count > 0;
 
+    public Action Urgent { get; set; } = () => { };
+
     public int Count => Cache.Count;
 
     protected Dictionary<TKey, TValue> Cache { get; private set; } = [];
@@ -172,6 +174,7 @@ public abstract class CachedFeature<TKey, TValue> : IFeature
         waiting = 0;
         bool sent = publisher.Send(BatchType, Batch(publisher.ObservedNs));
         EmptyBatch();
+        Urgent();
         return sent;
     }
 }

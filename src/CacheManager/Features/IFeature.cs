@@ -41,6 +41,9 @@ public interface IFeature
     /// <summary>RTM_* that Apply understands.</summary>
     IReadOnlyList<ushort> MessageTypes { get; }
 
+    /// <summary>Called between the parts of what may take long (a dump, many batches): some things can't wait for its end.</summary>
+    Action Urgent { get; set; }
+
     EventOutcome Apply(scoped in NetlinkMessage message);
 
     /// <summary>Makes the cache what the kernel says now; what differed is published with the next burst.</summary>

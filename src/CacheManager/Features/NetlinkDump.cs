@@ -8,19 +8,37 @@ public static class NetlinkDump
 {
     private const int Tries = 5;
 
+    /// <summary>About a millisecond of a large dump.</summary>
+    private const int MessagesBetweenUrgent = 1024;
+
+    /// <param name="socket">Of the kernel that is asked.</param>
+    /// <param name="request">Makes the request, for each try anew.</param>
+    /// <param name="restart">Forgets what an interrupted try brought.</param>
+    /// <param name="urgent">Called every now and then: a large dump takes seconds, and some things can't wait so long.</param>
+    /// <param name="handler">Called for each message.</param>
     /// <exception cref="LinuxException">The dump failed, or changes interrupted it again and again: try later.</exception>
-    public static void Run(NetlinkSocket socket, Func<NetlinkRequest> request, Action restart, NetlinkMessageHandler handler)
+    public static void Run(NetlinkSocket socket, Func<NetlinkRequest> request, Action restart, Action urgent, NetlinkMessageHandler handler)
     {
+        int messages = 0;
         for (int i = 0; i < Tries; i++)
         {
             restart();
-            if (socket.Dump(request(), handler))
+            if (socket.Dump(request(), Handle))
             {
                 return;
             }
         }
 
         throw new LinuxException(Errno.EAGAIN, "dump", "interrupted by changes");
+
+        void Handle(scoped in NetlinkMessage message)
+        {
+            handler(in message);
+            if (++messages % MessagesBetweenUrgent == 0)
+            {
+                urgent();
+            }
+        }
     }
 
     public static LinuxException Malformed(scoped in NetlinkMessage message) =>

@@ -78,6 +78,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
                 subscription.Join(group);
             }
 
+            f.Urgent = SendUrgent;
             foreach (ushort type in f.MessageTypes)
             {
                 _byType[type] = f;
@@ -207,7 +208,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
                 }
             }
 
-            SayAlive(); // events may come faster than they end
+            SendUrgent(); // events may come faster than they end
             Publish(chunk?.ObservedNs ?? 0);
             if (chunk is not null)
             {
@@ -376,6 +377,29 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         {
             _toldIdle = _fpc!.Tell(FpcType.SyncState, State(idle: true));
         }
+    }
+
+    /// <summary>
+    /// What can't wait for the end of a dump or of many batches, which is seconds away: new demotions, and that we live. In
+    /// the midst of a synchronization fpmd counts them to its generation; outside of one they are sent again with the next.
+    /// </summary>
+    private void SendUrgent()
+    {
+        if (_fpc is not { IsGone: false } fpc)
+        {
+            return;
+        }
+
+        if (_features.Demotions.HasUpserts)
+        {
+            SayBusy();
+            ulong burst = fpc.ObservedNs;
+            fpc.ObservedNs = 0; // no event of the burst brought them
+            _ = _features.Demotions.PublishUpserts(fpc, all: false);
+            fpc.ObservedNs = burst;
+        }
+
+        SayAlive();
     }
 
     /// <summary>Once a second, changed or not: an fpmd that hears nothing leaves everything to Linux.</summary>

@@ -56,6 +56,18 @@ public sealed class FailingProbeTests
         Assert.Equal("raise found Vrf", sink.Last);
     }
 
+    [Theory]
+    [InlineData(200, "raise r200 forwarding Ingress")]
+    [InlineData(201, "raise many interfaces Vrf")]
+    public void FindingsOfVeryManyInterfacesBecomeOne(int count, string last)
+    {
+        Sink sink = new();
+        using DemotionMonitor monitor = new(NullLogger.Instance, [new InterfaceProbe()]);
+        InterfaceInfo[] interfaces = [.. Enumerable.Range(1, count).Select(i => new InterfaceInfo((uint)i, $"r{i}", "", 0, 0, false, 0, 0))];
+        monitor.Start(sink, () => interfaces);
+        Assert.Equal(last, sink.Last);
+    }
+
     private sealed class FailingProbe(Exception exception) : Probe
     {
         private volatile bool _failing;

@@ -169,7 +169,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
         foreach (LinkMessage l in _dump.Links())
         {
             NetConfMessage? c = conf.GetValueOrDefault(l.Index);
-            now.Add(new InterfaceInfo((uint)l.Index, l.Name, l.Kind, l.Flags, (uint)l.Master, c?.Forwarding ?? true, Math.Max(all, (uint)(c?.RpFilter ?? 0))));
+            now.Add(new InterfaceInfo((uint)l.Index, l.Name, l.Kind, l.Flags, (uint)l.Master, c?.Forwarding ?? true, Math.Max(all, (uint)(c?.RpFilter ?? 0)), (uint)l.Link));
         }
 
         bool changed = !now.SequenceEqual(_interfaces);

@@ -33,6 +33,11 @@ internal sealed class FakeFpManager : IDisposable
     /// <summary>While true, there is no room for routes.</summary>
     public volatile bool Full;
 
+    /// <summary>For each batch of routes.</summary>
+    public volatile int RouteMilliseconds;
+
+    public volatile bool Synchronizing;
+
     /// <summary>How often the client said how it is.</summary>
     public volatile int StatesHeard;
 
@@ -97,6 +102,7 @@ internal sealed class FakeFpManager : IDisposable
 
                 while (c.TryReceive(out FpcFrame frame))
                 {
+                    Thread.Sleep(frame.Header.Type == FpcType.Route ? RouteMilliseconds : 0);
                     Apply(frame);
                     if (Answering && (frame.Header.Flags & FpcFlags.ReportWanted) != 0)
                     {
@@ -124,6 +130,7 @@ internal sealed class FakeFpManager : IDisposable
             {
                 case FpcType.BeginSync:
                     _generation = frame.Parse(BeginSync.Parser).Generation;
+                    Synchronizing = true;
                     break;
                 case FpcType.EndSync:
                     EndSync end = frame.Parse(EndSync.Parser);
@@ -134,6 +141,7 @@ internal sealed class FakeFpManager : IDisposable
                     }
 
                     _synchronizations.Add(end.Reason);
+                    Synchronizing = false;
                     break;
                 case FpcType.SyncState:
                     _state = frame.Parse(SyncState.Parser);

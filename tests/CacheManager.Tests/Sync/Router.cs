@@ -63,6 +63,8 @@ internal sealed class Router : IDisposable
     /// <summary>How many refreshes there were.</summary>
     public int Refreshes => _log.Containing("differed").Count;
 
+    public void RequestResync() => _engine.RequestResync();
+
     public void Ip(params string[] commands) => Run("ip", $"-n {_name} -force -batch -", string.Join('\n', commands) + "\n");
 
     /// <summary>Commands of which some are meant to fail.</summary>

@@ -225,6 +225,24 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void ADemotionDoesNotWaitForTheEndOfASynchronization()
+    {
+        using Router r = new();
+        AddRoutes(r, 100_000);
+        r.Agree();
+        r.Manager.RouteMilliseconds = 15;
+        r.RequestResync();
+        r.Until(() => r.Manager.Synchronizing, "the synchronization to begin");
+        r.Ip("rule add prio 100 from 10.99.0.0/16 table 99");
+        r.Until(() => r.Manager.All<Fpc.Protocol.Demotion>(ObjectKind.Demotion).Any(d => d.Object == "ip rule 100"), "the demotion");
+        Assert.Equal(["start"], r.Manager.Synchronizations);
+        r.Manager.RouteMilliseconds = 0;
+        r.Until(() => r.Manager.Synchronizations.Count == 2, "the synchronization to end");
+        r.Agree();
+        Assert.Contains(r.Manager.All<Fpc.Protocol.Demotion>(ObjectKind.Demotion), d => d.Object == "ip rule 100");
+    }
+
+    [Fact]
     public void APeerThatDiesWithTheWindowFullIsReplaced()
     {
         using Router r = new();

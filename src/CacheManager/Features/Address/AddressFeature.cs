@@ -78,7 +78,7 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
     }
 
     protected override void Dump(NetlinkSocket socket, Dictionary<AddressKey, Wire.Address> fresh) =>
-        NetlinkDump.Run(socket, () => AddressMessage.Dump(Rtm.AF_INET), fresh.Clear, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, () => AddressMessage.Dump(Rtm.AF_INET), fresh.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             AddressMessage a = AddressMessage.TryParse(in m, out AddressMessage? parsed) ? parsed : throw NetlinkDump.Malformed(in m);
             fresh[KeyOf(a)] = ToWire(a);

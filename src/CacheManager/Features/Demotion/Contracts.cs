@@ -9,7 +9,8 @@ namespace FastPathSync.CacheManager.Features.Demotion;
 /// <param name="Master">ifindex, 0 when none.</param>
 /// <param name="Forwarding">net.ipv4.conf.IF.forwarding</param>
 /// <param name="RpFilter">Effective: max(conf.all, conf.IF).</param>
-public sealed record InterfaceInfo(uint Index, string Name, string Kind, uint Flags, uint Master, bool Forwarding, uint RpFilter);
+/// <param name="Link">ifindex of the interface below (IFLA_LINK), 0 when none.</param>
+public sealed record InterfaceInfo(uint Index, string Name, string Kind, uint Flags, uint Master, bool Forwarding, uint RpFilter, uint Link);
 
 /// <summary>Where detectors tell what the fast path does not honour. Any thread may call; repeating changes nothing.</summary>
 public interface IDemotionSink

@@ -18,6 +18,9 @@ public sealed class DemotionFeature(Action wake) : IFeature, IDemotionSink
 
     public IReadOnlyList<ushort> MessageTypes { get; } = [];
 
+    /// <summary>Nothing here takes long.</summary>
+    public Action Urgent { get; set; } = () => { };
+
     public bool HasChanges
     {
         get
@@ -25,6 +28,18 @@ public sealed class DemotionFeature(Action wake) : IFeature, IDemotionSink
             lock (_lock)
             {
                 return _changes.Count > 0;
+            }
+        }
+    }
+
+    /// <summary>A demotion was raised that is not published yet.</summary>
+    public bool HasUpserts
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _changes.Count > 0 && _changes.Values.Any(d => d is not null);
             }
         }
     }

@@ -18,6 +18,7 @@ public sealed class DemotionMonitor : IDetector, IDisposable
     private const int CostFactor = 20;                 // without an announcement a probe looks at most 1/20 of the time …
     private const int LongestPauseMilliseconds = 2000; // … but this often however long it takes
     private const int FailuresBeforeDemotion = 3;     // a dump can fail once when an interface vanishes under it
+    private const int MostOfInterfaces = 200;         // of one probe: fpmd's table has 512 places for all demotions
     private const int AbsentPeriodMilliseconds = 10_000; // asking for an absent family makes the kernel look for its module
 
     private readonly ILogger _logger;
@@ -154,7 +155,7 @@ public sealed class DemotionMonitor : IDetector, IDisposable
             w.Probe.Look(interfaces, findings);
             w.Failures = 0;
             w.HasWorked = true;
-            Tell(w, findings, sink);
+            Tell(w, Fold(w.Probe.Name, findings), sink);
             long now = Stopwatch.GetTimestamp();
 
             // The cheaper of two looks: one that was compiled or preempted on its way tells nothing of the next.
@@ -216,6 +217,15 @@ public sealed class DemotionMonitor : IDetector, IDisposable
         w.Open = false;
         w.Spoken = false;
         w.Due = w.Earliest = Stopwatch.GetTimestamp() + Ticks(retryMilliseconds);
+    }
+
+    /// <summary>Too many findings of single interfaces become one of the VRF.</summary>
+    private static List<Finding> Fold(string probe, List<Finding> findings)
+    {
+        int ofInterfaces = findings.Count(f => f.IfIndex != 0);
+        return ofInterfaces <= MostOfInterfaces
+            ? findings
+            : [.. findings.Where(f => f.IfIndex == 0), new Finding($"many {probe}", $"{ofInterfaces} findings of single interfaces, such as {findings.First(f => f.IfIndex != 0).Object}: more than {MostOfInterfaces} are not told apart", DemotionEffect.Vrf, 0)];
     }
 
     private static void Tell(Watched w, List<Finding> findings, IDemotionSink sink)

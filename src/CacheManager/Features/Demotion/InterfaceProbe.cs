@@ -3,8 +3,8 @@ using FastPathSync.Fpc.Protocol;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// What cmgrd's own picture of the interfaces tells: reverse path filtering in force, forwarding switched off, and interfaces
-/// that belong to a bridge, bond, team or VRF.
+/// What cmgrd's own picture of the interfaces tells: reverse path filtering in force, forwarding switched off, interfaces
+/// that belong to a bridge, bond, team or VRF, and those below a VLAN.
 /// </summary>
 internal sealed class InterfaceProbe : Probe
 {
@@ -19,6 +19,7 @@ internal sealed class InterfaceProbe : Probe
 
     public override void Look(InterfaceSet interfaces, List<Finding> findings)
     {
+        ILookup<uint, string> vlansOn = interfaces.Forwarding.Where(v => v.Kind == "vlan").ToLookup(v => v.Link, v => v.Name);
         foreach (InterfaceInfo i in interfaces.Forwarding)
         {
             if (i.RpFilter != 0)
@@ -36,6 +37,14 @@ internal sealed class InterfaceProbe : Probe
             {
                 string master = interfaces.NameOf(i.Master);
                 Add($"master {master}", $"{i.Name} belongs to {master}, which takes what {i.Name} receives");
+            }
+
+            // Several VLANs on one interface are one demotion: its reason must not depend on their order.
+            List<string> vlans = [.. vlansOn[i.Index].Order(StringComparer.Ordinal)];
+            if (vlans.Count > 0)
+            {
+                string others = vlans.Count > 1 ? $" and {vlans.Count - 1} more" : "";
+                Add("vlan", $"VLAN sub-interface {vlans[0]}{others} on {i.Name}: tags may be stripped before XDP sees the frame");
             }
 
             void Add(string what, string reason) => findings.Add(new Finding($"{i.Name} {what}", reason, DemotionEffect.Ingress, i.Index));

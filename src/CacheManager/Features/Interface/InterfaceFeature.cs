@@ -94,18 +94,18 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
 
     /// <summary>Before anything is settled: what a first dump brought, for the detectors' first look.</summary>
     public void RefreshInfos() => _infos =
-        [.. Cache.Values.Select(i => new InterfaceInfo(i.Ifindex, i.Name, i.Kind, i.Flags, i.Master, i.Forwarding, i.RpFilter))];
+        [.. Cache.Values.Select(i => new InterfaceInfo(i.Ifindex, i.Name, i.Kind, i.Flags, i.Master, i.Forwarding, i.RpFilter, i.Link))];
 
     protected override void Dump(NetlinkSocket socket, Dictionary<uint, Wire.Interface> fresh)
     {
         Dictionary<int, LinkMessage> links = [];
         Dictionary<int, Settings> settings = [];
-        NetlinkDump.Run(socket, LinkMessage.Dump, links.Clear, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, LinkMessage.Dump, links.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             LinkMessage link = LinkMessage.TryParse(in m, out LinkMessage? l) ? l : throw NetlinkDump.Malformed(in m);
             links[link.Index] = link;
         });
-        NetlinkDump.Run(socket, () => NetConfMessage.Dump(Rtm.AF_INET), settings.Clear, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, () => NetConfMessage.Dump(Rtm.AF_INET), settings.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             NetConfMessage conf = NetConfMessage.TryParse(in m, out NetConfMessage? c) ? c : throw NetlinkDump.Malformed(in m);
             settings[conf.Index] = default(Settings).With(conf);

@@ -60,7 +60,7 @@ public sealed class NeighbourFeature : CachedFeature<NeighbourKey, Wire.Neighbou
     }
 
     protected override void Dump(NetlinkSocket socket, Dictionary<NeighbourKey, Wire.Neighbour> fresh) =>
-        NetlinkDump.Run(socket, () => NeighbourMessage.Dump(Rtm.AF_INET), fresh.Clear, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, () => NeighbourMessage.Dump(Rtm.AF_INET), fresh.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             NeighbourMessage n = NeighbourMessage.TryParse(in m, out NeighbourMessage? parsed) ? parsed : throw NetlinkDump.Malformed(in m);
             if (!n.IsProxy)

@@ -47,7 +47,7 @@ public sealed class NexthopFeature : CachedFeature<uint, Wire.Nexthop>
     }
 
     protected override void Dump(NetlinkSocket socket, Dictionary<uint, Wire.Nexthop> fresh) =>
-        NetlinkDump.Run(socket, NexthopMessage.Dump, fresh.Clear, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, NexthopMessage.Dump, fresh.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             NexthopMessage n = NexthopMessage.TryParse(in m, out NexthopMessage? parsed) ? parsed : throw NetlinkDump.Malformed(in m);
             fresh[n.Id] = ToWire(n);

@@ -73,7 +73,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             behind.Clear();
         }
 
-        NetlinkDump.Run(socket, () => RouteMessage.Dump(Rtm.AF_INET), Restart, (scoped in NetlinkMessage m) =>
+        NetlinkDump.Run(socket, () => RouteMessage.Dump(Rtm.AF_INET), Restart, Urgent, (scoped in NetlinkMessage m) =>
         {
             if (!RouteMessage.TryParse(in m, out RouteMessage r))
             {
