@@ -28,6 +28,9 @@ enum pass_reason {
  */
 #define PORT_CONFIG_LENGTH_SHIFT 48
 
+/* Receive queues of a port that can have a socket. */
+#define MAX_QUEUES 64
+
 /* One bit per hash of a local IPv4 address; the same hash as LocalAddressFilter in src/SharedMemory. */
 #define ADDRESS_FILTER_BITS 65536
 #define ADDRESS_FILTER_HASH(host_order) (((__u32)(host_order)*0x9e3779b1u) >> 16)

@@ -24,7 +24,7 @@ volatile __u64 filter[ADDRESS_FILTER_BITS / 64] SEC(".data.filter") = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, 64);
+	__uint(max_entries, MAX_QUEUES);
 	__type(key, __u32);
 	__type(value, __u32);
 } xsks SEC(".maps");

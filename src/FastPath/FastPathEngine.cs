@@ -23,6 +23,9 @@ internal sealed unsafe class FastPathEngine : IDisposable
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_aliveWithin = TimeSpan.FromSeconds(5);
 
+    /// <summary>fpmd beats ten times a second, and killed it is back within about one: that must not interrupt forwarding.</summary>
+    private static readonly TimeSpan s_tablesLimit = TimeSpan.FromSeconds(3);
+
     /// <summary>Longer than what a worker needs for full RX rings.</summary>
     private static readonly TimeSpan s_drain = TimeSpan.FromMilliseconds(20);
 
@@ -109,6 +112,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         _xdp.Watch(_workers.Count);
         WaitForWorkers();
         LocalAddresses.Push(_segments.Address, _xdp);
+        FollowManager();
         foreach (Port p in _ports)
         {
             if (p.Attach(_options.Mode, Devices, LongestFrame(p)) is string reason)
@@ -123,11 +127,35 @@ internal sealed unsafe class FastPathEngine : IDisposable
     /// <summary>The clock that workers read; ten times a second.</summary>
     public void Tick() => Volatile.Write(ref *_second, MonotonicClock.CoarseSeconds);
 
+    /// <summary>Tables that nobody keeps in step with the kernel (fpmd is gone, or hangs) say nothing about it: everything is Linux's.</summary>
+    public bool TablesKept { get; private set; } = true;
+
+    /// <summary>Looks at fpmd's heartbeat.</summary>
+    public void FollowManager()
+    {
+        ulong beat = Volatile.Read(ref _segments!.Vrf.Header.Heartbeat); // before the clock: it is never ahead of it
+        bool kept = MonotonicClock.Nanoseconds - beat <= (ulong)s_tablesLimit.TotalNanoseconds;
+        if (kept == TablesKept)
+        {
+            return;
+        }
+
+        TablesKept = kept;
+        if (kept)
+        {
+            _log.LogInformation("fpmd keeps the tables again: the fast path is back in force");
+        }
+        else
+        {
+            _log.LogError("fpmd has not beaten for {Seconds} s: Linux forwards everything until it does; its log is {Log}", s_tablesLimit.TotalSeconds, _instance.Log("fpmd"));
+        }
+    }
+
     /// <summary>What the XDP program lets through to workers; 0 while the port's packets are Linux's.</summary>
     public uint LongestFrame(Port p)
     {
         VrfState* v = _segments!.VrfState;
-        bool demoted = Volatile.Read(ref v->PassAll) != 0 || Volatile.Read(ref v->IngressPass[p.Id]) != 0;
+        bool demoted = !TablesKept || Volatile.Read(ref v->PassAll) != 0 || Volatile.Read(ref v->IngressPass[p.Id]) != 0;
         return demoted || p.Mtu > MaxMtu ? 0 : (uint)(p.Mtu + Port.EthernetHeader);
     }
 
@@ -159,11 +187,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         p.Return();
         try
         {
-            if (p.Queues < _options.Workers)
-            {
-                throw TooManyWorkers(p);
-            }
-
+            CheckQueues(p);
             BindSockets(p);
             _trailers.Set(p.Id, p.IfIndex, genericXdp: false);
             if (!ExchangeSockets())
@@ -240,11 +264,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
                     $"port {name}: its MTU {p.Mtu} does not fit a packet frame (largest: {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}); lower it with 'ip link set dev {name} mtu {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}'");
             }
 
-            if (p.Queues < _options.Workers)
-            {
-                throw TooManyWorkers(p);
-            }
-
+            CheckQueues(p);
             if (p.Mtu + Port.EthernetHeader > Umem.MaxFrame(SmallFrame))
             {
                 _frameSize = LargeFrame;
@@ -252,9 +272,21 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
-    private DaemonStartException TooManyWorkers(Port p) => new(
-        Errno.EINVAL,
-        $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {p.Queues}, or give the port more queues (ethtool -L {p.Name} rx N)");
+    private void CheckQueues(Port p)
+    {
+        if (p.Queues > XdpLayout.MaxQueues)
+        {
+            throw new DaemonStartException(
+                Errno.E2BIG, $"port {p.Name} has {p.Queues} receive queues; at most {XdpLayout.MaxQueues} of a port can be served: give it fewer (ethtool -L {p.Name} combined {XdpLayout.MaxQueues}, or rx {XdpLayout.MaxQueues})");
+        }
+
+        if (p.Queues < _options.Workers)
+        {
+            throw new DaemonStartException(
+                Errno.EINVAL,
+                $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {p.Queues}, or give the port more queues (ethtool -L {p.Name} rx N)");
+        }
+    }
 
     private List<int> ChooseCpus()
     {

@@ -28,6 +28,7 @@ public sealed class FpcClient : IPublisher, IDisposable
     private int _outstanding;
     private int _lastErrno;
     private volatile bool _gone;
+    private int _noSpace;
 
     /// <param name="endpoint">Where fpmd listens.</param>
     /// <param name="log">For refused updates, each cause once per connection.</param>
@@ -48,6 +49,9 @@ public sealed class FpcClient : IPublisher, IDisposable
     public bool IsSettled => Volatile.Read(ref _outstanding) == 0;
 
     public ulong ObservedNs { get; set; }
+
+    /// <summary>fpmd had no room for something (ENOSPC) since the last call.</summary>
+    public bool TakeNoSpace() => Interlocked.Exchange(ref _noSpace, 0) != 0;
 
     public bool Send(FpcType type, IMessage batch)
     {
@@ -151,6 +155,11 @@ public sealed class FpcClient : IPublisher, IDisposable
     private void Take(Report r)
     {
         Volatile.Write(ref _lastErrno, r.Errno);
+        if (r.Errno == Errno.ENOSPC)
+        {
+            Volatile.Write(ref _noSpace, 1);
+        }
+
         if (r.Errno != 0 && _told.Add(r.Text))
         {
             _log.LogError("fpmd refused an update: {Text} (errno {ErrorNumber})", r.Text, r.Errno);

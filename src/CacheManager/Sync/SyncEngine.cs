@@ -17,6 +17,8 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     private static readonly TimeSpan s_doubtDelay = TimeSpan.FromMilliseconds(50), s_idleDelay = TimeSpan.FromMilliseconds(10), s_alivePeriod = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_firstRetry = TimeSpan.FromMilliseconds(50), s_lastRetry = TimeSpan.FromSeconds(2);
 
+    private static readonly TimeSpan s_lastNoSpaceRetry = TimeSpan.FromMinutes(5);
+
     private readonly ILogger _log = logs.CreateLogger<SyncEngine>();
     private readonly AutoResetEvent _wake = new(false);
     private readonly IFeature?[] _byType = new IFeature?[128];
@@ -36,11 +38,19 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     private TimeSpan _refreshPause;
     private Deadline _idleAt;
     private Deadline _aliveAt;
+    private Deadline _noSpaceAt;
+    private TimeSpan _noSpaceRetry;
     private volatile bool _stop;
     private volatile bool _resyncAsked;
 
     /// <summary>Called after each whole synchronization.</summary>
     public Action Synchronized { get; set; } = () => { };
+
+    /// <summary>
+    /// fpmd leaves all forwarding to Linux from its first ENOSPC until a whole synchronization fits: so long after it we try
+    /// one, and twice as long after each that didn't fit.
+    /// </summary>
+    public TimeSpan FirstNoSpaceRetry { get; set; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Any thread: throw everything away that we believe, and ask the kernel again.</summary>
     public void RequestResync()
@@ -81,7 +91,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         while (!_stop)
         {
             Step();
-            _wake.WaitOne(_fpc is null ? Deadline.Soonest(_connectAt) : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt));
+            _wake.WaitOne(_fpc is null ? Deadline.Soonest(_connectAt) : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt, _noSpaceAt));
         }
     }
 
@@ -122,6 +132,12 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             return;
         }
 
+        _ = NoteNoSpace();
+        if (_noSpaceAt.TakeIfDue())
+        {
+            _resync ??= "no-space";
+        }
+
         if (_resync is not null)
         {
             SynchronizeAll(_resync);
@@ -142,6 +158,8 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             _fpc = new FpcClient(endpoint, _log, () => _wake.Set());
             _retry = s_firstRetry;
             _toldIdle = false;
+            _noSpaceAt = default;
+            _noSpaceRetry = FirstNoSpaceRetry;
             _resync ??= "reconnect";
         }
         catch (SocketException e)
@@ -150,6 +168,20 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             _connectAt = Deadline.In(_retry);
             _retry = _retry * 2 < s_lastRetry ? _retry * 2 : s_lastRetry;
         }
+    }
+
+    /// <summary>False when there was room for everything since the last call.</summary>
+    private bool NoteNoSpace()
+    {
+        bool lacking = _fpc!.TakeNoSpace();
+        if (lacking && !_noSpaceAt.IsSet)
+        {
+            _log.LogWarning("fpmd has no room for everything; trying again in {Seconds} s", _noSpaceRetry.TotalSeconds);
+            _noSpaceAt = Deadline.In(_noSpaceRetry);
+            _noSpaceRetry = _noSpaceRetry * 2 < s_lastNoSpaceRetry ? _noSpaceRetry * 2 : s_lastNoSpaceRetry;
+        }
+
+        return lacking;
     }
 
     /// <summary>Everything that waits, a chunk at a time, each published before the next.</summary>
@@ -175,6 +207,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
                 }
             }
 
+            SayAlive(); // events may come faster than they end
             Publish(chunk?.ObservedNs ?? 0);
             if (chunk is not null)
             {
@@ -257,6 +290,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         _refreshAt = default;
         ulong generation = MonotonicClock.Nanoseconds;
         FpcClient fpc = _fpc!;
+        _ = fpc.TakeNoSpace(); // of what was sent before: what follows decides
         fpc.ObservedNs = 0;
         bool sent = fpc.Send(FpcType.BeginSync, new BeginSync { Generation = generation });
         foreach (IFeature f in _features.InDependence)
@@ -266,7 +300,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
 
         int errno = sent ? fpc.Ask(FpcType.EndSync, new EndSync { Generation = generation, Reason = reason }) : Errno.ECONNRESET;
         _features.Settle();
-        if (errno != 0)
+        if (errno is not 0 and not Errno.ENOSPC)
         {
             Thread.Sleep(20);
             _wake.Set();
@@ -274,6 +308,12 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         }
 
         _resync = null;
+        if (!NoteNoSpace())
+        {
+            _noSpaceAt = default;
+            _noSpaceRetry = FirstNoSpaceRetry;
+        }
+
         _log.LogInformation("synchronized everything: {Reason}, {Routes} routes", reason, _features.Routes.Count);
         Synchronized();
         _wake.Set();

@@ -82,6 +82,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         if (period % PublishEvery == 0)
         {
             _engine.Tick();
+            _engine.FollowManager();
             CheckWorkers();
             FollowInterfaces(period % ReviveEvery == 0);
             Publish();
@@ -168,7 +169,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         }
 
         FastPathState* s = FastPathStateSegment.State(_engine.Segments.State);
-        s->Forwarding = _engine.Xdp.Alive ? 1u : 0u;
+        s->Forwarding = _engine.Xdp.Alive && _engine.TablesKept ? 1u : 0u;
         (s->FptunInjected, s->FptunInvalid) = _engine.Carrier.Counters;
         _engine.Segments.Beat();
     }

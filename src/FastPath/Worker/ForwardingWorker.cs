@@ -33,7 +33,6 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private readonly WorkerState* _state;
     private readonly Injector _injector;
     private readonly Thread _thread;
-    private readonly Libc.pollfd* _poll;
     private FrameList _free;
     private PacketVector _vector;
     private SocketSet _set;
@@ -57,7 +56,6 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         _spin = spin;
         _free = new FrameList(umem.Frames, umem.FrameSize);
         _vector = PacketVector.Allocate();
-        _poll = (Libc.pollfd*)NativeMemory.AlignedAlloc((nuint)(256 * sizeof(Libc.pollfd)), 64);
         _state->Id = (uint)id;
         _state->Cpu = (uint)cpu;
         _state->Frames = umem.Frames;
@@ -112,7 +110,6 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         Stop();
         _vector.Free();
         _free.Free();
-        NativeMemory.AlignedFree(_poll);
         _set.Dispose();
         _injector.Dispose();
     }
@@ -188,7 +185,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
                 if (!_spin)
                 {
                     _state->Sleeps++;
-                    _ = Libc.Quiet.poll(_poll, (nuint)count, SleepMilliseconds);
+                    _ = Libc.Quiet.poll(_set.Poll, (nuint)count, SleepMilliseconds);
                 }
             }
         }
@@ -416,11 +413,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
 
     private void UseSet()
     {
-        int n = Math.Min(_set.Count, 256);
-        for (int i = 0; i < n; i++)
-        {
-            _poll[i] = new Libc.pollfd { fd = _set.Sockets[i]->Fd, events = Libc.POLLIN };
-        }
+        int n = _set.Count;
 
         // Half of the frames may be on their way out; the other half is shared out for receiving.
         _fillTarget = n == 0 ? 0 : Math.Clamp(_umem.Frames / 2 / (uint)n, (uint)RefillBatch, XskSocket.RingSize);

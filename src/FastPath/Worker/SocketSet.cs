@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using FastPathSync.FastPath.Xsk;
+using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
 
 namespace FastPathSync.FastPath.Worker;
@@ -15,11 +16,13 @@ internal sealed unsafe class SocketSet : IDisposable
         Count = bindings.Count;
         Sockets = (XskSocket**)NativeMemory.AlignedAlloc((nuint)(Math.Max(1, Count) * sizeof(void*)), 64);
         TxByPort = (XskSocket**)NativeMemory.AlignedAlloc(Capacities.Ports * (nuint)sizeof(void*), 64);
+        Poll = (Libc.pollfd*)NativeMemory.AlignedAlloc((nuint)(Math.Max(1, Count) * sizeof(Libc.pollfd)), 64);
         NativeMemory.Clear(TxByPort, Capacities.Ports * (nuint)sizeof(void*));
         for (int i = 0; i < Count; i++)
         {
             XskSocket* s = bindings[i].Socket;
             Sockets[i] = s;
+            Poll[i] = new Libc.pollfd { fd = s->Fd, events = Libc.POLLIN };
             if (TxByPort[s->PortId] == null)
             {
                 TxByPort[s->PortId] = s; // a worker's lowest queue of a port is the one it sends through
@@ -30,6 +33,9 @@ internal sealed unsafe class SocketSet : IDisposable
     public int Count { get; }
 
     public XskSocket** Sockets { get; }
+
+    /// <summary>What poll(2) is given: one for each of the sockets.</summary>
+    public Libc.pollfd* Poll { get; }
 
     /// <summary>By PortId; null where the worker can't send.</summary>
     public XskSocket** TxByPort { get; }
@@ -51,5 +57,6 @@ internal sealed unsafe class SocketSet : IDisposable
     {
         NativeMemory.AlignedFree(Sockets);
         NativeMemory.AlignedFree(TxByPort);
+        NativeMemory.AlignedFree(Poll);
     }
 }

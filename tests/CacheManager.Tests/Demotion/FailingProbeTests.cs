@@ -32,9 +32,34 @@ public sealed class FailingProbeTests
         Assert.Equal(1, probe.Opened);
     }
 
+    [Fact]
+    public void AProbeThatNeverWorkedDemotesWithinTheFirstLook()
+    {
+        FailingProbe probe = new(new LinuxException(Errno.EPERM, "open", "nothing")) { Failing = true };
+        Sink sink = new();
+        using DemotionMonitor monitor = new(NullLogger.Instance, [probe]);
+        monitor.Start(sink, () => []);
+        Assert.Equal("raise detector failing Vrf", sink.Last);
+    }
+
+    [Fact]
+    public void WhatAProbeFoundOutlivesItsKernelFeature()
+    {
+        FailingProbe probe = new(new NotInKernelException("no such thing")) { Finds = true };
+        Sink sink = new();
+        using DemotionMonitor monitor = new(NullLogger.Instance, [probe]);
+        monitor.Start(sink, () => []);
+        Assert.Equal("raise found Vrf", sink.Last);
+        probe.Failing = true;
+        Assert.True(SpinWait.SpinUntil(() => probe.Refused > 0, 3000));
+        Thread.Sleep(100);
+        Assert.Equal("raise found Vrf", sink.Last);
+    }
+
     private sealed class FailingProbe(Exception exception) : Probe
     {
         private volatile bool _failing;
+        private int _refused;
 
         public bool Failing
         {
@@ -42,7 +67,11 @@ public sealed class FailingProbeTests
             set => _failing = value;
         }
 
+        public bool Finds { get; init; }
+
         public int Opened { get; private set; }
+
+        public int Refused => Volatile.Read(ref _refused);
 
         public override string Name => "failing";
 
@@ -59,6 +88,16 @@ public sealed class FailingProbeTests
 
         public override void Look(InterfaceSet interfaces, List<Finding> findings)
         {
+            if (Failing && Finds)
+            {
+                Interlocked.Increment(ref _refused);
+                throw exception;
+            }
+
+            if (Finds)
+            {
+                findings.Add(new Finding("found", "", DemotionEffect.Vrf, 0));
+            }
         }
 
         public override void Dispose()

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using FastPathSync.Fpc;
 using FastPathSync.Fpc.Protocol;
+using FastPathSync.Linux;
 using Google.Protobuf;
 
 namespace FastPathSync.CacheManager.Tests.Sync;
@@ -28,6 +29,12 @@ internal sealed class FakeFpManager : IDisposable
 
     /// <summary>While false, nothing is answered: the client's window fills.</summary>
     public volatile bool Answering = true;
+
+    /// <summary>While true, there is no room for routes.</summary>
+    public volatile bool Full;
+
+    /// <summary>How often the client said how it is.</summary>
+    public volatile int StatesHeard;
 
     /// <summary>The reasons of all synchronizations that ended.</summary>
     public IReadOnlyList<string> Synchronizations
@@ -93,7 +100,12 @@ internal sealed class FakeFpManager : IDisposable
                     Apply(frame);
                     if (Answering && (frame.Header.Flags & FpcFlags.ReportWanted) != 0)
                     {
-                        c.Send(FpcType.Report, new Report { Sequence = frame.Header.Sequence });
+                        c.Send(FpcType.Report, new Report
+                        {
+                            Sequence = frame.Header.Sequence,
+                            Errno = Full && frame.Header.Type == FpcType.Route ? Errno.ENOSPC : 0,
+                            Text = "full",
+                        });
                     }
                 }
             }
@@ -125,6 +137,7 @@ internal sealed class FakeFpManager : IDisposable
                     break;
                 case FpcType.SyncState:
                     _state = frame.Parse(SyncState.Parser);
+                    StatesHeard++;
                     break;
                 case FpcType.Interface:
                     foreach (var u in frame.Parse(InterfaceBatch.Parser).Updates)

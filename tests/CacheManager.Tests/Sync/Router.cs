@@ -24,7 +24,7 @@ internal sealed class Router : IDisposable
     private readonly Thread _thread;
     private readonly RtnetlinkDump _dump;
 
-    public Router(int receiveBuffer = EnoughReceiveBuffer)
+    public Router(int receiveBuffer = EnoughReceiveBuffer, TimeSpan? noSpaceRetry = null)
     {
         Run("ip", $"netns add {_name}");
         try
@@ -37,6 +37,7 @@ internal sealed class Router : IDisposable
             _dump = RtnetlinkDump.InNamespace(NamespacePath);
             Manager = new FakeFpManager();
             _engine = new SyncEngine(Manager.Endpoint, receiveBuffer, _log);
+            _engine.FirstNoSpaceRetry = noSpaceRetry ?? _engine.FirstNoSpaceRetry;
             _thread = NetworkNamespace.Run(NamespacePath, () =>
             {
                 Thread t = new(_engine.Run) { IsBackground = true };

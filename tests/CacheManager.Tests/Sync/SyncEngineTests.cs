@@ -199,6 +199,32 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void AQuietKernelIsHeardOfEverySecond()
+    {
+        using Router r = new();
+        r.Agree();
+        int before = r.Manager.StatesHeard;
+        r.Until(() => r.Manager.StatesHeard >= before + 3, "three heartbeats");
+        Assert.True(r.Manager.State.Idle);
+        Assert.Equal(["start"], r.Manager.Synchronizations);
+    }
+
+    [Fact]
+    public void AFullTableIsTriedAgainUntilAllFits()
+    {
+        using Router r = new(noSpaceRetry: TimeSpan.FromMilliseconds(200));
+        r.Agree();
+        r.Manager.Full = true;
+        r.Ip("route add 10.20.0.0/16 via 10.1.0.2");
+        r.Until(() => r.Manager.Synchronizations.Count == 3, "two attempts");
+        r.Manager.Full = false;
+        r.Until(() => r.Manager.Synchronizations.Count == 4, "the one that fits");
+        Thread.Sleep(2000); // longer than another retry would take
+        Assert.Equal(["start", "no-space", "no-space", "no-space"], r.Manager.Synchronizations);
+        r.Agree();
+    }
+
+    [Fact]
     public void APeerThatDiesWithTheWindowFullIsReplaced()
     {
         using Router r = new();

@@ -24,13 +24,13 @@ public sealed class LayoutTests
         [
             sizeof(XdpConstants), (byte*)&k.Generic - (byte*)&k, (byte*)&k.Cookie - (byte*)&k,
             XdpLayout.ConfigLengthShift, XdpLayout.HeartbeatWorkers, XdpLayout.BeatOffset(0), XdpLayout.BeatOffset(15), 0, Capacities.Workers,
-            LocalAddressFilter.Bytes * 8,
+            LocalAddressFilter.Bytes * 8, XdpLayout.MaxQueues,
         ],
         CHeader.Evaluate(
             "xdp_def.h",
             "sizeof(struct xdp_constants)", "offsetof(struct xdp_constants, generic)", "offsetof(struct xdp_constants, cookie)",
             "PORT_CONFIG_LENGTH_SHIFT", "HEARTBEAT_WORKERS", "offsetof(struct heartbeat_beats, worker[0].count)",
-            "offsetof(struct heartbeat_beats, worker[15].count)", "offsetof(struct heartbeat_beats, workers)", "HEARTBEAT_WORKERS", "ADDRESS_FILTER_BITS"));
+            "offsetof(struct heartbeat_beats, worker[15].count)", "offsetof(struct heartbeat_beats, workers)", "HEARTBEAT_WORKERS", "ADDRESS_FILTER_BITS", "MAX_QUEUES"));
     }
 
     [Fact]

@@ -8,7 +8,7 @@ namespace FastPathSync.FastPath.Tests.Ports;
 
 /// <summary>
 /// left (10.1.0.2) - router (r0 10.1.0.1, r1 10.2.0.1) - right (10.2.0.2), as namespaces joined by veth; in the router a
-/// real fast path with hand-made tables: 10.2.0.0/24 on-link through r1 with the neighbour 10.2.0.2, the rest punted.
+/// real fast path with hand-made tables that beat as fpmd's do: 10.2.0.0/24 on-link through r1 with the neighbour 10.2.0.2, the rest punted.
 /// </summary>
 internal sealed unsafe class RouterLab : IDisposable
 {
@@ -16,6 +16,9 @@ internal sealed unsafe class RouterLab : IDisposable
     private readonly string _prefix = $"fp-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}";
     private readonly List<Segment> _segments = [];
     private readonly StoreServer _store;
+    private readonly Thread _beat;
+    private volatile bool _beats = true;
+    private volatile bool _beatEnds;
     private readonly FileDescriptor _left;
     private readonly FileDescriptor _right;
     private Process? _fastPath;
@@ -46,11 +49,16 @@ internal sealed unsafe class RouterLab : IDisposable
         Run("ip", $"netns exec {Ns("r")} sh -c \"echo 1 >/proc/sys/net/ipv4/ip_forward\"");
         _store = new StoreServer(Path.Combine(Directory, "supervisor.sock"));
         MakeTables();
+        _beat = new Thread(Beat) { IsBackground = true };
+        _beat.Start();
         _left = PacketSocket("l", "l0");
         _right = PacketSocket("x", "x0");
     }
 
     public string Directory { get; }
+
+    /// <summary>False: as if fpmd hung.</summary>
+    public bool Beats { get => _beats; set => _beats = value; }
 
     public VrfState* Vrf { get; private set; }
 
@@ -180,7 +188,20 @@ internal sealed unsafe class RouterLab : IDisposable
         }
 
         System.IO.Directory.Delete(Directory, recursive: true);
+        _beatEnds = true;
+        _beat?.Join();
         _segments.ForEach(s => s.Dispose());
+    }
+
+    private void Beat()
+    {
+        for (; !_beatEnds; Thread.Sleep(100))
+        {
+            if (_beats)
+            {
+                _segments.ForEach(s => s.Beat());
+            }
+        }
     }
 
     private string Ns(string name) => $"{_prefix}-{name}";

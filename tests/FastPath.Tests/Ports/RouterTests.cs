@@ -91,6 +91,30 @@ public sealed unsafe class RouterTests
     }
 
     [Fact]
+    public void TablesThatNobodyKeepsAreNotUsed()
+    {
+        using RouterLab lab = new();
+        lab.Start();
+        lab.Beats = false;
+        Thread.Sleep(1500); // as long as a killed fpmd takes to be back, and more
+        byte[] sent = LabFrames.Udp();
+        lab.SendLeft(sent);
+        Assert.Equal(LabFrames.Forwarded(sent), lab.ReceiveRight(LabFrames.IsUdp));
+        Assert.True(RouterLab.Eventually(() => lab.Counters(0)->Forwarded == 1));
+        Assert.True(RouterLab.Eventually(() => lab.State->Forwarding == 0, 4000), lab.Log);
+        lab.SendLeft(sent);
+        Assert.Equal(LabFrames.Forwarded(sent), lab.ReceiveRight(LabFrames.IsUdp)); // by Linux
+        Assert.Equal(1ul, lab.Counters(0)->Rx);
+        Assert.True(RouterLab.Eventually(() => lab.Port(0)->Passed[(int)PassReason.Demoted] >= 1));
+        lab.Beats = true;
+        Assert.True(RouterLab.Eventually(() => lab.State->Forwarding == 1), lab.Log);
+        lab.SendLeft(sent);
+        Assert.NotNull(lab.ReceiveRight(LabFrames.IsUdp));
+        Assert.True(RouterLab.Eventually(() => lab.Counters(0)->Forwarded == 2));
+        Assert.Matches("fpmd has not beaten(.|\n)*keeps the tables again", lab.Log);
+    }
+
+    [Fact]
     public void AStoppedProcessHandsOverAndTakesBack()
     {
         using RouterLab lab = new();
@@ -289,6 +313,17 @@ public sealed unsafe class RouterTests
         (int status, string error) = lab.StartFailing("--port q0 --mode native");
         Assert.NotEqual(0, status);
         Assert.Contains("more TX queues", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void MoreQueuesThanSocketsIsExplained()
+    {
+        using RouterLab lab = new();
+        lab.Ip("r", "link add q0 numrxqueues 65 type veth peer name q1");
+        lab.Exec("r", "ethtool -L q0 rx 65");
+        (int status, string error) = lab.StartFailing("--port q0");
+        Assert.NotEqual(0, status);
+        Assert.Contains("65 receive queues; at most 64", error, StringComparison.Ordinal);
     }
 
     [Fact]

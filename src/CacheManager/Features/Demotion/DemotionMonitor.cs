@@ -153,6 +153,7 @@ public sealed class DemotionMonitor : IDetector, IDisposable
             w.Spoken = false;
             w.Probe.Look(interfaces, findings);
             w.Failures = 0;
+            w.HasWorked = true;
             Tell(w, findings, sink);
             long now = Stopwatch.GetTimestamp();
 
@@ -166,23 +167,29 @@ public sealed class DemotionMonitor : IDetector, IDisposable
         {
             if (!w.Absent)
             {
-                _logger.LogInformation("{Probe}: {Reason}: nothing to detect", w.Probe.Name, e.Message);
+                _logger.LogInformation("{Probe}: {Reason}: {Consequence}", w.Probe.Name, e.Message, w.HasWorked ? "what it found stays" : "nothing to detect");
                 w.Absent = true;
             }
 
             Close(w, AbsentPeriodMilliseconds);
-            Tell(w, [], sink);
+            if (!w.HasWorked)
+            {
+                Tell(w, [], sink);
+            }
         }
         catch (Exception e)
         {
             w.Failures++;
             Close(w, w.Failures < FailuresBeforeDemotion ? 0 : 1000);
-            if (w.Failures == FailuresBeforeDemotion)
+
+            // One that has never seen anything vouches for nothing.
+            int enough = w.HasWorked ? FailuresBeforeDemotion : 1;
+            if (w.Failures == enough)
             {
                 _logger.LogError(e, "{Probe}: cannot be read", w.Probe.Name);
             }
 
-            if (w.Failures >= FailuresBeforeDemotion)
+            if (w.Failures >= enough)
             {
                 Tell(w, [new Finding($"detector {w.Probe.Name}", $"{e.Message}: what cannot be seen must not be bypassed; give cmgrd the capability it lacks", DemotionEffect.Vrf, 0)], sink);
             }
@@ -243,6 +250,9 @@ public sealed class DemotionMonitor : IDetector, IDisposable
         public bool Open { get; set; }
 
         public bool Absent { get; set; }
+
+        /// <summary>It has looked successfully once: the kernel has what it looks for.</summary>
+        public bool HasWorked { get; set; }
 
         public bool Spoken { get; set; }
 
