@@ -125,7 +125,7 @@ internal static class StatusCommand
         string forwards = r.Forwarding ? "the fast path forwards" : "Linux forwards";
         string synced = r.Synchronized ? "synchronized" : "not synchronized";
         string beat = r.Heartbeat is TimeSpan age ? $"heartbeat {age.TotalMilliseconds:0} ms ago" : "no heartbeat";
-        console.MarkupLine($"Instance [bold]{Markup.Escape(r.Instance)}[/] is [{colour}]{Word(r.State)}[/]: {forwards}, {synced}, {beat}.");
+        console.MarkupLine($"Instance [bold]{Markup.Escape(r.Instance)}[/] is [{colour}]{Word(r.State)}[/]: {(r.TablesRead ? $"{forwards}, {synced}, {beat}" : "what it forwards is not known")}.");
         foreach (string problem in r.Problems)
         {
             console.MarkupLine($"  [yellow]![/] {Markup.Escape(problem)}");

@@ -20,7 +20,7 @@ internal sealed record PortReport(string Name, string Vrf, string Mode, bool Zer
 
 internal sealed record Demotion(DemotionEffect Effect, string Object, string Reason, TimeSpan Age);
 
-/// <summary>How an instance does, from daemons.json, /proc and the segments. Taking it needs no daemon's help.</summary>
+/// <summary>How an instance does, from daemons.json, /proc and the segments. Taking it needs no daemon's help but the supervisor's, for half a second at most.</summary>
 internal sealed class StatusReport
 {
     /// <summary>The fast path's control thread beats ten times a second.</summary>
@@ -33,6 +33,9 @@ internal sealed class StatusReport
     public InstanceState State { get; private set; } = InstanceState.Stopped;
 
     public SupervisorPhase? Phase { get; private set; }
+
+    /// <summary>False when the supervisor, which hands out the tables, does not answer: what the fast path does is not known.</summary>
+    public bool TablesRead { get; private set; } = true;
 
     /// <summary>Kernel and tables agree and nothing is in flight.</summary>
     public bool Synchronized { get; private set; }
@@ -101,6 +104,7 @@ internal sealed class StatusReport
         }
         catch (Exception e) when (e is CliError or SegmentException or LinuxException)
         {
+            TablesRead = false;
             Problem(e is SegmentException ? e.Message : "the supervisor does not answer: the tables can't be read just now");
         }
 
