@@ -1,5 +1,5 @@
-using FastPathSync.FpManager.Features.Sync;
 using FastPathSync.Fpc;
+using FastPathSync.FpManager.Features.Sync;
 using Google.Protobuf;
 using Wire = FastPathSync.Fpc.Protocol;
 
