@@ -57,13 +57,19 @@ internal sealed unsafe class XdpShared : IDisposable
     }
 
     /// <summary>
-    /// Makes the set exactly this one. An address is in the map before its filter bit is set, and out of the filter before
-    /// it leaves the map, so that no packet meets a half-known address.
+    /// Makes the set exactly this one. What is no longer ours leaves the map first, so that the map never holds more than
+    /// the address table; a new address is in the map before its filter bit is set.
     /// </summary>
     /// <param name="addresses">Host byte order.</param>
     public void SetLocalAddresses(HashSet<uint> addresses)
     {
         BpfMap map = _holder.Map("local_addresses");
+        foreach (uint a in _addresses.Where(a => !addresses.Contains(a)).ToArray())
+        {
+            map.Delete(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(a));
+            _addresses.Remove(a);
+        }
+
         foreach (uint a in addresses)
         {
             if (_addresses.Add(a))
@@ -81,11 +87,6 @@ internal sealed unsafe class XdpShared : IDisposable
         }
 
         new SharedMemory.Tables.LocalAddressFilter(_filter).Replace(words);
-        foreach (uint a in _addresses.Where(a => !addresses.Contains(a)).ToArray())
-        {
-            map.Delete(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(a));
-            _addresses.Remove(a);
-        }
     }
 
     public void Dispose()
