@@ -56,19 +56,23 @@ _lab_build() {
 
 # lab_down NAME: ends what runs in its namespaces, and removes them.
 lab_down() {
-  local namespace pids attempt
+  local namespace
   lab_names "$1" || return
-  for namespace in "$lab_client" "$lab_server" "$lab_router"; do
-    [[ -e /run/netns/$namespace ]] || continue
-    for attempt in TERM TERM KILL; do
-      pids=$(ip netns pids "$namespace" 2>/dev/null) || break
-      [[ -n $pids ]] || break
-      # shellcheck disable=SC2086 # a list of numbers
-      kill -s "$attempt" $pids 2>/dev/null
-      _lab_wait_empty "$namespace"
-    done
-    ip netns delete "$namespace" 2>/dev/null
+  for namespace in "$lab_client" "$lab_server" "$lab_router"; do lab_remove "$namespace"; done
+}
+
+# lab_remove NAMESPACE: ends what runs in it, and removes it.
+lab_remove() {
+  local pids attempt
+  [[ -e /run/netns/$1 ]] || return 0
+  for attempt in TERM TERM KILL; do
+    pids=$(ip netns pids "$1" 2>/dev/null) || break
+    [[ -n $pids ]] || break
+    # shellcheck disable=SC2086 # a list of numbers
+    kill -s "$attempt" $pids 2>/dev/null
+    _lab_wait_empty "$1"
   done
+  ip netns delete "$1" 2>/dev/null
   return 0
 }
 
