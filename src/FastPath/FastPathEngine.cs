@@ -151,7 +151,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     public uint LongestFrame(Port p)
     {
         VrfState* v = _segments!.VrfState;
-        bool demoted = !TablesKept || Volatile.Read(ref v->PassAll) != 0 || Volatile.Read(ref v->IngressPass[p.Id]) != 0;
+        bool demoted = !TablesKept || ((v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id])) & Families.Ipv4) != Families.None;
         return demoted || p.Mtu > MaxMtu ? 0 : (uint)(p.Mtu + Port.EthernetHeader);
     }
 
@@ -351,7 +351,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Adjacencies = AdjacencySegment.Table(s.Adjacency),
             Neighbours = NeighbourSegment.Hash(s.Neighbour),
             Fib = Fib4Segment.Reader(s.Fib4),
-            LocalAddresses = AddressSegment.Filter(s.Address),
+            LocalAddresses = AddressSegment.Filter4(s.Address),
             Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), Capacities.Addresses),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
             Counters = WorkerSegment.Port(own, 0),

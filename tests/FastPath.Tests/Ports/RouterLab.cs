@@ -302,8 +302,8 @@ internal sealed unsafe class RouterLab : IDisposable
         RecordTableWriter<AddressRecord> addresses = new(AddressSegment.Records(address), Capacities.Addresses);
         foreach (uint local in (uint[])[0x0a010001, 0x0a020001])
         {
-            addresses.Write(addresses.Allocate(), new AddressRecord { Local = local, Peer = local, PrefixLength = 24 });
-            AddressSegment.Filter(address).Set(local);
+            addresses.Write(addresses.Allocate(), new AddressRecord { Local = IpAddress.FromV4(local), Peer = IpAddress.FromV4(local), PrefixLength = 24 });
+            AddressSegment.Filter4(address).Set(IpAddress.FromV4(local));
         }
 
         ulong to = Mac(2, 2), from = Mac(2, 1);
@@ -313,7 +313,7 @@ internal sealed unsafe class RouterLab : IDisposable
             MacHigh = (uint)(from >> 16),
             PortId = 1,
             Mtu = 1500,
-            Address = 0x0a020002,
+            Address = IpAddress.FromV4(0x0a020002),
         };
         NexthopSegment.Words(nexthop)[1] = NexthopWord.Forward(1, 1500).Value;
         Fib4Segment.Table24(fib)[0x0a0200] = 1 | (24u << Fib4Reader.DepthShift);

@@ -1,4 +1,3 @@
-using FastPathSync.FpManager.Features.Address;
 using FastPathSync.FpManager.Features.Interface;
 using FastPathSync.FpManager.Features.Neighbour;
 using FastPathSync.FpManager.Memory;
@@ -29,7 +28,7 @@ public sealed unsafe class NexthopStore
     private readonly Dictionary<NexthopSpec, int> _singles = [];
     private readonly Dictionary<GroupKey, int> _groups = [];
     private readonly Dictionary<(uint Id, ushort Mtu), int> _objects = [];
-    private readonly Dictionary<ulong, HashSet<int>> _byGateway = [];
+    private readonly Dictionary<NeighbourKey, HashSet<int>> _byGateway = [];
     private readonly Dictionary<uint, HashSet<int>> _byInterface = [];
     private readonly Dictionary<int, HashSet<int>> _groupsOf = [];
     private int _default;
@@ -45,7 +44,7 @@ public sealed unsafe class NexthopStore
         _reclaimer = reclaimer;
         _egressDemoted = egressDemoted;
         Restore();
-        neighbours.Changed = (ifindex, address) => Recompute(_byGateway.GetValueOrDefault(NeighbourHash.Key(ifindex, address)));
+        neighbours.Changed = key => Recompute(_byGateway.GetValueOrDefault(key));
     }
 
     /// <summary>A group is the same as another when its members and weights are.</summary>
@@ -326,7 +325,7 @@ public sealed unsafe class NexthopStore
         else
         {
             r.Kind = NexthopKind.Single;
-            r.Gateway = AddressStore.Ipv4(wire.Gateway);
+            r.Gateway = IpAddress.FromBytes(wire.Gateway.Span);
             r.Flags = (ushort)(wire.Flags & (NexthopSpec.Dead | NexthopSpec.LinkDown));
         }
 
@@ -387,12 +386,12 @@ public sealed unsafe class NexthopStore
         }
 
         uint mtu = r.Mtu != 0 ? r.Mtu : i.Mtu;
-        if (r.Gateway == 0)
+        if (r.Gateway.IsNone)
         {
             return NexthopWord.OnLink(r.IfIndex, mtu);
         }
 
-        int adjacency = _neighbours.AdjacencyOf(r.IfIndex, r.Gateway);
+        int adjacency = _neighbours.AdjacencyOf(new NeighbourKey(r.IfIndex, r.Gateway));
         return adjacency < 0 ? NexthopWord.Punt(PuntReason.NoNeighbour) : NexthopWord.Forward(adjacency, mtu);
     }
 
@@ -537,9 +536,9 @@ public sealed unsafe class NexthopStore
         if (r.Kind == NexthopKind.Single)
         {
             Add(_byInterface, r.IfIndex, n);
-            if (r.Gateway != 0)
+            if (!r.Gateway.IsNone)
             {
-                Add(_byGateway, NeighbourHash.Key(r.IfIndex, r.Gateway), n);
+                Add(_byGateway, new NeighbourKey(r.IfIndex, r.Gateway), n);
             }
         }
         else if (r.Kind == NexthopKind.Group)
@@ -557,9 +556,9 @@ public sealed unsafe class NexthopStore
         if (r.Kind == NexthopKind.Single)
         {
             Remove(_byInterface, r.IfIndex, n);
-            if (r.Gateway != 0)
+            if (!r.Gateway.IsNone)
             {
-                Remove(_byGateway, NeighbourHash.Key(r.IfIndex, r.Gateway), n);
+                Remove(_byGateway, new NeighbourKey(r.IfIndex, r.Gateway), n);
             }
         }
         else if (r.Kind == NexthopKind.Group)
