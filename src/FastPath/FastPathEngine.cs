@@ -359,6 +359,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Adjacencies = AdjacencySegment.Table(s.Adjacency),
             Neighbours = NeighbourSegment.Hash(s.Neighbour),
             Fib = Fib4Segment.Reader(s.Fib4),
+            Tries = FibTrieSegment.Reader(s.FibTrie),
             LocalAddresses = AddressSegment.Filter4(s.Address),
             Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), Capacities.Addresses),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
