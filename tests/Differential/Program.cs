@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using FastPathSync.Differential;
 
 RunOptions options;
@@ -12,4 +11,12 @@ catch (FormatException e)
     return 2;
 }
 
-return Oracle.Run(options);
+try
+{
+    return options.Mutate ? new MutationRun(options).Run() : Oracle.Run(options);
+}
+catch (HarnessException e)
+{
+    Console.Error.WriteLine($"differential: {e.Message}");
+    return 3;
+}

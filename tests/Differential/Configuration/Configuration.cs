@@ -33,10 +33,7 @@ internal sealed class Configuration
             for (int port = 0; port < RouterPair.Ports; port++)
             {
                 string length = family.Bits == 32 ? "24" : "64 nodad";
-                Add(changes, new ConfigurationObject("base", $"base{family.Suffix} p{port}", [$"{family.Ip} address add {family.OwnAddress(port)}/{length} dev p{port}"], [])
-                {
-                    Targets = [family.OwnAddress(port), family.LinkPrefix(port)],
-                });
+                Add(changes, new ConfigurationObject("base", $"base{family.Suffix} p{port}", [$"{family.Ip} address add {family.OwnAddress(port)}/{length} dev p{port}"], []));
                 Add(changes, new ConfigurationObject("base", $"base{family.Suffix} behind p{port}", [$"{family.Ip} route add {family.BehindPrefix(port)} via {family.Host(port, 2)} dev p{port}"], [])
                 {
                     Targets = [family.BehindPrefix(port)],

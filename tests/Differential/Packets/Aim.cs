@@ -45,13 +45,13 @@ internal sealed class Aim(Configuration configuration, Dice dice)
         IReadOnlyList<string> targets = configuration.Targets(family);
         return dice.Below(24) switch
         {
-            < 14 when targets.Count > 0 => Family.Inside(dice.PickFrom(targets), dice),
-            < 16 => Family.Inside(family.RandomPrefix(dice), dice),
-            < 18 => family.LiveHost(OtherThan(port), dice),
-            18 => family.DeadHost(dice.Below(RouterPair.Ports), dice),
-            19 => family.Host(port, dice.Between(2, 4)),
-            20 => family.OwnAddress(dice.Below(RouterPair.Ports)),
-            21 => dice.PickFrom(family.OddAddresses),
+            < 13 when targets.Count > 0 => Family.Inside(dice.PickFrom(targets), dice),
+            13 => Family.Inside(family.RandomPrefix(dice), dice),
+            < 17 => family.LiveHost(OtherThan(port), dice),
+            17 => family.DeadHost(dice.Below(RouterPair.Ports), dice),
+            18 => family.Host(port, dice.Between(2, 4)),
+            19 => family.OwnAddress(dice.Below(RouterPair.Ports)),
+            20 => dice.PickFrom(family.OddAddresses),
             _ => Family.Inside(family.BehindPrefix(OtherThan(port)), dice),
         };
     }

@@ -18,7 +18,7 @@ internal sealed class PacketFactory(Configuration configuration, Dice dice)
             < 96 => LinkLayer.Next(dice, tag),
             _ => Neighbours.Next(dice, tag),
         };
-        if (kind.StartsWith("ipv", StringComparison.Ordinal) && dice.OneIn(6))
+        if (kind.StartsWith("ipv", StringComparison.Ordinal) && dice.OneIn(7))
         {
             (frame, string how) = Damage.Apply(frame, dice);
             kind += how;
@@ -53,7 +53,7 @@ internal sealed class PacketFactory(Configuration configuration, Dice dice)
     {
         (int port, IPAddress source, IPAddress destination, int sourcePort, int destinationPort, int label) = _aim.Flow(family);
         FrameBuilder b = Ether(port, family);
-        int hops = dice.Pick(64, 64, 64, 64, 64, 64, 128, 255, 2, 3, 1, 0), tos = dice.OneIn(3) ? dice.Pick(0x10, 0x04, 0x08, 0xb8, 1, 3, dice.Below(256)) : 0;
+        int hops = dice.Pick(64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 128, 255, 2, 3, 1, 0), tos = dice.OneIn(3) ? dice.Pick(0x10, 0x04, 0x08, 0xb8, 1, 3, dice.Below(256)) : 0;
         string kind = family.Bits == 32 ? "ipv4" : "ipv6";
         int network = b.Length, protocol = Protocol(family);
         if (family.Bits == 32)

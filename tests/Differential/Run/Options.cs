@@ -13,6 +13,8 @@ internal sealed record RunOptions
           --epoch E       begins with epoch E of the seed: what a reproducer names
           --keep-going    goes on after a mismatch, to find more
           --no-minimise   prints a mismatch as found
+          --no-verify     doesn't ask fpctl verify after each change
+          --verbose       tells of each round
           --mutate        breaks the product in ten ways and shows that each is found
           --only NAME     this mutation only
         """;
@@ -26,6 +28,11 @@ internal sealed record RunOptions
     public bool KeepGoing { get; init; }
 
     public bool Minimise { get; init; } = true;
+
+    /// <summary>Packets alone are to find a mutation, not `fpctl verify`.</summary>
+    public bool Verify { get; init; } = true;
+
+    public bool Verbose { get; init; }
 
     public bool Mutate { get; init; }
 
@@ -48,6 +55,8 @@ internal sealed record RunOptions
                 "--epoch" => options with { FirstEpoch = Number() },
                 "--keep-going" => options with { KeepGoing = true },
                 "--no-minimise" => options with { Minimise = false },
+                "--no-verify" => options with { Verify = false },
+                "--verbose" => options with { Verbose = true },
                 "--mutate" => options with { Mutate = true },
                 "--only" => options with { Only = Value() },
                 "--report" => options with { Report = Value() },

@@ -5,6 +5,7 @@ namespace FastPathSync.Differential;
 /// <summary>Builds the routers, runs, and says what came of it.</summary>
 internal static class Oracle
 {
+    /// <returns>Exit code: 0 no mismatch, 1 mismatches.</returns>
     public static int Run(RunOptions options)
     {
         Stopwatch clock = Stopwatch.StartNew();
@@ -22,6 +23,12 @@ internal static class Oracle
             + $"dropped {after.DroppedTotal - before.DroppedTotal} ({Reasons(before.Dropped, after.Dropped)}), passed by XDP {after.PassedTotal - before.PassedTotal} ({Reasons(before.Passed, after.Passed)})");
         Console.WriteLine($"  Linux behind it: {KernelCounters.Read(routers[Side.Product]).Since(behind)}");
         Console.WriteLine($"{session.Cases} cases, {session.Mismatches.Count} mismatches, {session.LegalChoices} other legal ways, {clock.Elapsed.TotalSeconds:0} s, seed {options.Seed}");
+        if (options.Minimise && session.Mismatches.FirstOrDefault() is Mismatch first)
+        {
+            new Reproducer(routers, options.Verify).Minimise(first);
+        }
+
+        TestReport.Write(options.Report, [($"differential: {session.Cases} cases of seed {options.Seed}", session.Mismatches.Count == 0)]);
         return session.Mismatches.Count == 0 ? 0 : 1;
     }
 

@@ -1,14 +1,14 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Net;
 
 namespace FastPathSync.Differential;
 
 /// <summary>A whole run: epochs, each from the baseline on; rounds, each a changed configuration; packets, each a case.</summary>
 internal sealed class Session(RouterPair routers, RunOptions options)
 {
-    public const int RoundsPerEpoch = 10, ProbesPerRound = 50;
-    private readonly Exchange _exchange = new(routers);
-    private readonly Paths _paths = new(routers);
-    private readonly Redirects _redirects = new();
+    private const int RoundsPerEpoch = 10, ProbesPerRound = 50, FlowsPerSpread = 160, MostMismatches = 20;
+    private readonly Judge _judge = new(routers);
     private readonly FlowStability _stability = new();
     private readonly List<string> _history = [];
     private readonly Configuration _configuration = new();
@@ -16,36 +16,36 @@ internal sealed class Session(RouterPair routers, RunOptions options)
 
     public int Cases { get; private set; }
 
-    public int LegalChoices { get; private set; }
+    public int LegalChoices => _judge.LegalChoices;
 
     public List<Mismatch> Mismatches { get; } = [];
 
-    private bool Enough => Cases >= options.Cases || (Mismatches.Count > 0 && !options.KeepGoing) || Mismatches.Count >= 20;
+    private bool Enough => Cases >= options.Cases || (Mismatches.Count > 0 && !options.KeepGoing) || Mismatches.Count >= MostMismatches;
 
     public void Run()
     {
         for (_epoch = options.FirstEpoch; !Enough; _epoch++)
         {
-            Dice dice = new(HashCode(options.Seed, _epoch));
-            Change(Begin(_configuration));
+            Dice dice = new(SeedOf(options.Seed, _epoch));
+            routers.Apply(Baseline.Reset());
+            _history.Clear();
+            Change(_configuration.Begin());
             for (int round = 0; round < RoundsPerEpoch && !Enough; round++)
             {
+                Stopwatch clock = Stopwatch.StartNew();
                 Change(_configuration.Step(dice, dice.Between(3, round == 0 ? 20 : 8)));
-                Round(dice);
+                Trace(() => $"epoch {_epoch} round {round}: {_configuration.Live.Count} objects, followed after {clock.ElapsedMilliseconds} ms; "
+                    + $"demotions: {string.Join("; ", routers.Product!.Status().Demotions.Select(d => d.Object))}");
+                PacketFactory factory = new(_configuration, dice);
+                Send([.. Enumerable.Range(0, ProbesPerRound).Select(i => factory.Next(Cases + i))]);
                 if (!Enough && round % 4 == 3)
                 {
                     Spread(dice);
                 }
+
+                Trace(() => $"  sent after {clock.ElapsedMilliseconds} ms");
             }
         }
-    }
-
-    /// <summary>Both routers as they were at first.</summary>
-    private List<Change> Begin(Configuration configuration)
-    {
-        routers.Apply(Baseline.Reset());
-        _history.Clear();
-        return configuration.Begin();
     }
 
     private void Change(List<Change> changes)
@@ -53,49 +53,31 @@ internal sealed class Session(RouterPair routers, RunOptions options)
         HashSet<int> failed = routers.Apply([.. changes.Select(c => c.Command)]);
         _configuration.Forget(changes, failed);
         _history.AddRange(changes.Select(c => c.Command).Where((_, i) => !failed.Contains(i)));
-        _paths.ForgetAll();
+        _judge.Changed();
         _stability.Clear();
-        if (Following.Wait(routers.Product!, changes.Select(c => c.Command)) is string complaint)
+        if (Following.Wait(routers.Product!, changes.Select(c => c.Command), options.Verify) is string complaint)
         {
             Report(new Mismatch(complaint, [], new Comparison([], [])));
         }
     }
 
-    private void Round(Dice dice)
-    {
-        PacketFactory factory = new(_configuration, dice);
-        List<Probe> probes = [.. Enumerable.Range(0, ProbesPerRound).Select(i => factory.Next(Cases + i))];
-        Send(probes);
-    }
-
-    private (List<Emission> Kernel, List<Emission> Product) Send(List<Probe> probes)
+    private Judge.Verdict Send(List<Probe> probes)
     {
         Cases += probes.Count;
-        (List<Emission> kernel, List<Emission> product) = _exchange.Send(probes);
-        Comparison found = Judge(kernel, product, probes);
-        if (!found.Equal)
+        Judge.Verdict verdict = _judge.Try(probes);
+        if (!verdict.Difference.Equal)
         {
-            Isolate(found, probes);
+            Isolate(verdict.Difference, probes);
         }
 
         bool addressesOnly = !_configuration.Live.Any(o => o.Key.Contains("hash_policy", StringComparison.Ordinal) || o.Kind.StartsWith("rule", StringComparison.Ordinal));
-        _stability.Note(probes, kernel, product, addressesOnly);
+        _stability.Note(probes, verdict.Kernel, verdict.Product, addressesOnly);
         foreach ((IReadOnlyList<Probe> flow, string ways) in _stability.Violations())
         {
             Report(new Mismatch($"one flow goes several ways: {ways}", flow, new Comparison([], [])));
         }
 
-        return (kernel, product);
-    }
-
-    private Comparison Judge(List<Emission> kernel, List<Emission> product, IReadOnlyList<Probe> probes)
-    {
-        _redirects.Note(Side.Kernel, kernel);
-        _redirects.Note(Side.Product, product);
-        Comparison found = _redirects.WithoutRepeated(Comparison.Of(kernel, product));
-        Comparison rest = found.Equal ? found : _paths.WithoutLegalChoices(found, probes);
-        LegalChoices += found.OnlyProduct.Count - rest.OnlyProduct.Count;
-        return rest;
+        return verdict;
     }
 
     /// <summary>Sends those again, one by one, that may have caused the difference.</summary>
@@ -108,31 +90,21 @@ internal sealed class Session(RouterPair routers, RunOptions options)
             suspects = [.. suspects, .. probes.Except(suspects)];
         }
 
-        bool explained = false;
+        bool explained = suspects.TrueForAll(_judge.Paths.MayDiffer);
         foreach (Probe probe in suspects)
         {
-            (List<Emission> kernel, List<Emission> product) = _exchange.Send([probe]);
-            Comparison alone = Judge(kernel, product, [probe]);
-            if (alone.Equal)
+            if (_judge.TryAlone(probe) is Comparison alone)
             {
-                continue;
-            }
-
-            explained = true;
-            if (_paths.MayDiffer(probe))
-            {
-                LegalChoices++;
-                continue;
-            }
-
-            Report(new Mismatch("the routers differ", [probe], alone));
-            if (!options.KeepGoing)
-            {
-                return;
+                explained = true;
+                Report(new Mismatch("the routers differ", [probe], alone));
+                if (!options.KeepGoing)
+                {
+                    return;
+                }
             }
         }
 
-        if (!explained && !suspects.TrueForAll(_paths.MayDiffer))
+        if (!explained)
         {
             Report(new Mismatch("the routers differ", [.. suspects.Take(6)], batch) { Reproducible = false });
         }
@@ -141,7 +113,6 @@ internal sealed class Session(RouterPair routers, RunOptions options)
     /// <summary>Many flows into one multipath route: the product keeps to the weights where the kernel does.</summary>
     private void Spread(Dice dice)
     {
-        const int Flows = 160;
         if (_configuration.Live.Where(o => o.Multipath).ToArray() is not { Length: > 0 } multipath)
         {
             return;
@@ -150,20 +121,19 @@ internal sealed class Session(RouterPair routers, RunOptions options)
         string target = dice.PickFrom(dice.PickFrom(multipath).Targets);
         Family family = Hosts.IsIpv6(target.Split('/')[0]) ? Family.Ipv6 : Family.Ipv4;
         int port = dice.Below(RouterPair.Ports);
+        IPAddress destination = IPAddress.Parse(Family.Inside(target, dice));
         List<Probe> probes = [];
-        for (int i = 0; i < Flows; i++)
+        for (int i = 0; i < FlowsPerSpread; i++)
         {
             byte[] tag = dice.Bytes(8);
-            byte[] frame = PacketFactory.Plain(
-                port, family, System.Net.IPAddress.Parse(Family.Inside(family.BehindPrefix(port), dice)), System.Net.IPAddress.Parse(Family.Inside(target, dice)),
-                dice.Below(65536), dice.Below(65536), tag);
-            probes.Add(new Probe(Cases + i, port, "spread", frame, System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(tag)));
+            IPAddress source = IPAddress.Parse(Family.Inside(family.BehindPrefix(port), dice));
+            byte[] frame = PacketFactory.Plain(port, family, source, destination, dice.Below(65536), dice.Below(65536), tag);
+            probes.Add(new Probe(Cases + i, port, "spread", frame, BinaryPrimitives.ReadUInt64BigEndian(tag)));
         }
 
-        (List<Emission> kernel, List<Emission> product) = Send(probes);
-        IReadOnlyList<Paths.Way> ways = _paths.Of(probes[^1]);
-        Probe[] same = [.. probes.Where(p => _paths.Of(p).SequenceEqual(ways))];
-        if (ways.Count > 1 && ways.All(w => w.Mac is not null) && Weights.Fit(ways, same, kernel) is null && Weights.Fit(ways, same, product) is string misfit)
+        Judge.Verdict verdict = Send(probes);
+        IReadOnlyList<Paths.Way> ways = _judge.Paths.Of(probes[^1]);
+        if (ways.Count > 1 && ways.All(w => w.Mac is not null) && Weights.Fit(ways, probes, verdict.Kernel) is null && Weights.Fit(ways, probes, verdict.Product) is string misfit)
         {
             Report(new Mismatch($"weights not kept: {misfit}", [probes[^1]], new Comparison([], [])));
         }
@@ -181,6 +151,14 @@ internal sealed class Session(RouterPair routers, RunOptions options)
         Console.WriteLine($"  again: ./dev test differential --seed {options.Seed} --epoch {_epoch} --cases {Cases}");
     }
 
+    private void Trace(Func<string> line)
+    {
+        if (options.Verbose)
+        {
+            Console.WriteLine(line());
+        }
+    }
+
     /// <summary>The same in every run, unlike System.HashCode.</summary>
-    private static int HashCode(int seed, int epoch) => unchecked((seed * 31) + (epoch * 1_000_003));
+    private static int SeedOf(int seed, int epoch) => unchecked((seed * 31) + (epoch * 1_000_003));
 }

@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace FastPathSync.Differential;
 
 /// <summary>Further addresses: of the same network, of others, /31 and /32, with a peer, without a route, on the loopback.</summary>
@@ -32,7 +34,15 @@ internal sealed class AddressKind(Family family) : ObjectKind
             extra = $" broadcast {own[..own.LastIndexOf('.')]}.77";
         }
 
-        return Make($"{own}/{length}", dev, family.Bits == 128 ? extra + " nodad" : extra, [own, $"{own}/{length}"]);
+        return Make($"{own}/{length}", dev, family.Bits == 128 ? extra + " nodad" : extra, [own, Next(own)]);
+    }
+
+    /// <summary>A host beside it, so that few neighbours are asked for.</summary>
+    private static string Next(string address)
+    {
+        byte[] bytes = IPAddress.Parse(address).GetAddressBytes();
+        bytes[^1]++;
+        return new IPAddress(bytes).ToString();
     }
 
     private ConfigurationObject Make(string address, string dev, string extra, string[] targets) => new(

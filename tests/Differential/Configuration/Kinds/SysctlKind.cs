@@ -45,9 +45,9 @@ internal sealed class SysctlKind : ObjectKind
 
     public override string Name => "sysctl";
 
-    public override double Weight => 4;
+    public override double Weight => 2.5;
 
-    public override int LongestLife => 2;
+    public override int LongestLife => 1;
 
     public override ConfigurationObject? MakeUp(Configuration configuration, Dice dice)
     {
