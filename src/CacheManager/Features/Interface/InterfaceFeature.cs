@@ -236,7 +236,7 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
             RpFilter = Math.Max(own.RpFilter, all.RpFilter), // IN_DEV_MAXCONF
             IgnoreRoutesWithLinkdown = own.IgnoreRoutesWithLinkDown || all.IgnoreRoutesWithLinkDown, // IN_DEV_ORCONF
             ProxyArp = own.ProxyNeighbour || all.ProxyNeighbour, // IN_DEV_ORCONF
-            Forwarding6 = all6.Forwarding || own6.ForceForwarding, // ip6_forward
+            Forwarding6 = all6.Forwarding, // ip6_forward asks for nothing else, force_forwarding aside (see ipv6.md)
             IgnoreRoutesWithLinkdown6 = own6.IgnoreRoutesWithLinkDown, // ip6_ignore_linkdown; "all" is copied into each
             ProxyNdp = own6.ProxyNeighbour || all6.ProxyNeighbour,
             Mtu6 = link.Mtu6,
@@ -244,14 +244,13 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
         };
     }
 
-    private readonly record struct Settings(bool Forwarding, uint RpFilter, bool IgnoreRoutesWithLinkDown, bool ProxyNeighbour, bool ForceForwarding)
+    private readonly record struct Settings(bool Forwarding, uint RpFilter, bool IgnoreRoutesWithLinkDown, bool ProxyNeighbour)
     {
         /// <summary>Changed by what a message carries; events carry only what changed.</summary>
         public Settings With(NetConfMessage m) => new(
             m.Forwarding ?? Forwarding,
             m.RpFilter ?? RpFilter,
             m.IgnoreRoutesWithLinkDown ?? IgnoreRoutesWithLinkDown,
-            m.ProxyNeighbour ?? ProxyNeighbour,
-            m.ForceForwarding ?? ForceForwarding);
+            m.ProxyNeighbour ?? ProxyNeighbour);
     }
 }

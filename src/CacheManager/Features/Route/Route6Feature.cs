@@ -75,6 +75,11 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
         _cascade.Apply();
         if (type == Rtm.RTM_NEWROUTE)
         {
+            if (_expiry.TryGetValue(key, out ulong at) && at == Expired)
+            {
+                Touch(key);
+            }
+
             NoteExpiry(_expiry, key, m.ExpiresIn);
             Insert(key, route, flags);
         }

@@ -24,7 +24,7 @@ internal sealed class Route6Choice
     public Route6Choice(NexthopStore nexthops)
     {
         _nexthops = nexthops;
-        _puntAmbiguous = nexthops.Acquire(NexthopSpec.Punt(PuntReason.RouteUnsupported));
+        _puntAmbiguous = nexthops.Acquire(NexthopSpec.Punt(PuntReason.AmbiguousRoute));
         _puntSource = nexthops.Acquire(NexthopSpec.Punt(PuntReason.SourceRoute));
     }
 

@@ -185,7 +185,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
                 return n.Reason switch
                 {
                     PuntReason.Blackhole => "blackhole",
-                    PuntReason.Encapsulation or PuntReason.ViaIpv6 or PuntReason.RouteUnsupported => "(Linux only)",
+                    PuntReason.Encapsulation or PuntReason.RouteUnsupported => "(Linux only)",
                     _ => $"punt {ReasonNames.Of(n.Reason)}",
                 };
         }

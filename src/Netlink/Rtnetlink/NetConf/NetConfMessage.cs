@@ -5,8 +5,7 @@ namespace FastPathSync.Netlink.Rtnetlink;
 /// <summary>linux/netconf.h</summary>
 public static class NetConfConstants
 {
-    public const ushort NETCONFA_IFINDEX = 1, NETCONFA_FORWARDING = 2, NETCONFA_RP_FILTER = 3, NETCONFA_PROXY_NEIGH = 5, NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN = 6,
-        NETCONFA_FORCE_FORWARDING = 9;
+    public const ushort NETCONFA_IFINDEX = 1, NETCONFA_FORWARDING = 2, NETCONFA_RP_FILTER = 3, NETCONFA_PROXY_NEIGH = 5, NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN = 6;
     public const int NETCONFA_IFINDEX_ALL = -1, NETCONFA_IFINDEX_DEFAULT = -2;
 }
 
@@ -24,9 +23,6 @@ public sealed class NetConfMessage
     public bool? Forwarding { get; private set; }
 
     public uint? RpFilter { get; private set; }
-
-    /// <summary>IPv6, kernel 6.17: forward what the interface receives though conf.all.forwarding is off.</summary>
-    public bool? ForceForwarding { get; private set; }
 
     public bool? ProxyNeighbour { get; private set; }
 
@@ -52,9 +48,6 @@ public sealed class NetConfMessage
                     break;
                 case NetConfConstants.NETCONFA_FORWARDING:
                     m.Forwarding = a.U32 != 0;
-                    break;
-                case NetConfConstants.NETCONFA_FORCE_FORWARDING:
-                    m.ForceForwarding = a.U32 != 0;
                     break;
                 case NetConfConstants.NETCONFA_RP_FILTER:
                     m.RpFilter = a.U32;
