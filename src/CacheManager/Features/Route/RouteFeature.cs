@@ -16,6 +16,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
     private const int KeptGateways = 4096;
     private readonly Cascade _cascade;
     private readonly InterfaceFeature _interfaces;
+    private readonly Route6Feature _ipv6;
     private readonly Wire.RouteBatch _batch = new();
     private readonly List<Wire.RouteBatch.Types.Update> _spare = [];
     private readonly Dictionary<uint, ByteString> _gateways = [];
@@ -23,11 +24,13 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
     private readonly RoutePool<Route4> _pool;
     private int _used;
 
-    public RouteFeature(Cascade cascade, InterfaceFeature interfaces)
+    /// <param name="ipv6">Takes the messages that are about IPv6.</param>
+    public RouteFeature(Cascade cascade, InterfaceFeature interfaces, Route6Feature ipv6)
     {
+        _ipv6 = ipv6;
         _cascade = cascade;
         _interfaces = interfaces;
-        cascade.Routes = ApplyCascade;
+        cascade.Routes += ApplyCascade;
         _pool = new RoutePool<Route4>(() => Cache.Values.Concat(_behind.Values.SelectMany(o => o)));
     }
 
@@ -44,6 +47,11 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
         if (!RouteMessage.TryParse(in message, out RouteMessage m))
         {
             return EventOutcome.Malformed;
+        }
+
+        if (m.Family == Rtm.AF_INET6)
+        {
+            return _ipv6.Apply(message.Type, message.Flags, in m);
         }
 
         if (m.Family != Rtm.AF_INET || m.IsCloned)
