@@ -11,10 +11,10 @@ namespace FastPathSync.FastPath.Nodes;
 /// </summary>
 /// <remarks>
 /// May enter: frames of at least 54 bytes with EtherType 0x86dd, none of them punted. Nothing is written to a packet here.
-/// Unlike IPv4, a source that is an address of our own is no fault: Linux doesn't look.
+/// Unlike IPv4, a source that is an address of our own is no fault, nor is a mapped one (::ffff:0:0/96): Linux doesn't look.
 /// Leaves behind: Key, TotalLength. Edges, in the order in which Linux asks:
 ///   Punt HeaderError         version is not 6.
-///   Punt MartianSource       source ::1, ff00::/8, ::ffff:0:0/96, or the unspecified address.
+///   Punt MartianSource       source ::1, ff00::/8, or the unspecified address.
 ///   Punt MartianDestination  destination ::1 or ::.
 ///   Punt Multicast           destination in ff00::/8.
 ///   Punt Truncated           the frame ends before the payload does.
@@ -97,7 +97,7 @@ internal static unsafe class Ipv6InputNode
             return PuntReason.Multicast;
         }
 
-        if (source.IsMulticast || source.IsIpv4Mapped)
+        if (source.IsMulticast)
         {
             return PuntReason.MartianSource;
         }

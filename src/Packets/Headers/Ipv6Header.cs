@@ -25,7 +25,7 @@ public readonly record struct Ipv6Address
     /// <summary>fe80::/10</summary>
     public bool IsLinkLocal => High >> 54 == 0xfe80 >> 6;
 
-    /// <summary>::ffff:0:0/96, an IPv4 address; never on the wire as a source.</summary>
+    /// <summary>::ffff:0:0/96, an IPv4 address.</summary>
     public bool IsIpv4Mapped => High == 0 && Low >> 32 == 0xffff;
 }
 
