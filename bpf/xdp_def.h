@@ -27,7 +27,7 @@ enum pass_reason {
  * byte lowest), bits 48-61 the longest frame that workers take (0: demoted, everything is Linux's), bits 62 and 63: all
  * IPv4, all IPv6 is Linux's.
  */
-#define PORT_CONFIG_MAC(word) ((word) & 0xffffffffffffull)
+#define PORT_CONFIG_MAC(word) ((word)&0xffffffffffffull)
 #define PORT_CONFIG_LENGTH_SHIFT 48
 #define PORT_CONFIG_LENGTH(word) ((word) >> PORT_CONFIG_LENGTH_SHIFT & 0x3fff)
 #define PORT_CONFIG_PASS_IPV4 (1ull << 62)
