@@ -1,0 +1,24 @@
+using FastPathSync.Linux;
+
+namespace FastPathSync.LpmBench;
+
+internal static unsafe class Machine
+{
+    public static string Kernel => File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
+
+    public static string Cpu
+    {
+        get
+        {
+            string[] lines = File.ReadAllLines("/proc/cpuinfo");
+            string model = lines.FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown CPU";
+            return lines.Any(l => l.StartsWith("flags", StringComparison.Ordinal) && l.Contains(" hypervisor", StringComparison.Ordinal)) ? $"{model} (VM)" : model;
+        }
+    }
+
+    public static void Pin(int cpu)
+    {
+        ulong mask = 1ul << cpu;
+        LinuxException.ThrowIfNegative(Libc.sched_setaffinity(0, sizeof(ulong), &mask), "sched_setaffinity", $"CPU {cpu}");
+    }
+}
