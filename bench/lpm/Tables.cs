@@ -34,17 +34,17 @@ internal abstract unsafe class Table : IDisposable
 
     protected Reclaimer Reclaimer { get; }
 
-    /// <summary>Nanoseconds that so many passes over all addresses take, burst by burst into the same few cache lines.</summary>
+    /// <summary>Nanoseconds of CPU that so many passes over all addresses take, burst by burst into the same few cache lines.</summary>
     public double Run(int passes)
     {
         Lookup(null);
-        long start = Stopwatch.GetTimestamp();
+        double start = Machine.ThreadTime;
         for (int i = 0; i < passes; i++)
         {
             Lookup(null);
         }
 
-        return Stopwatch.GetElapsedTime(start).TotalNanoseconds;
+        return Machine.ThreadTime - start;
     }
 
     /// <summary>All addresses once.</summary>

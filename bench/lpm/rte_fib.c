@@ -150,10 +150,11 @@ static void lookup_all(const struct variant *v, uint32_t *answers)
 	}
 }
 
+/* Of this thread, so that what else the machine does is not counted. */
 static double now(void)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 

@@ -7,7 +7,7 @@ public static unsafe partial class Libc
 {
     public const int PROT_NONE = 0, PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4;
     public const int MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_POPULATE = 0x8000, MAP_HUGETLB = 0x40000;
-    public const int MADV_HUGEPAGE = 14, MADV_COLLAPSE = 25;
+    public const int MADV_REMOVE = 9, MADV_HUGEPAGE = 14, MADV_COLLAPSE = 25;
     public const uint MFD_CLOEXEC = 1, MFD_ALLOW_SEALING = 2, MFD_HUGETLB = 4;
 
     [LibraryImport("libc", SetLastError = true)]

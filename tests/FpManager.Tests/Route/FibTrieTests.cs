@@ -168,7 +168,7 @@ public sealed unsafe class FibTrieTests
         // Half an update of an array, as a writer leaves it that dies: the restart mends it.
         uint top = a.Writer.Reader.Roots[slot].Child;
         Assert.NotEqual(0u, top & FibTrieSegment.ArrayFlag);
-        FibArraySlot* array = (FibArraySlot*)(a.Writer.Reader.Units + ((top & FibTrieSegment.UnitMask) * FibTrieSegment.UnitBytes));
+        FibArraySlot* array = (FibArraySlot*)(a.Writer.Reader.Units + (top & FibTrieSegment.OffsetMask));
         for (int i = 0; i < 8192; i++)
         {
             array[i].Entry = 0;
