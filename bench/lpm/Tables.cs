@@ -119,7 +119,7 @@ internal sealed unsafe class Dir24Table : Table
 
     public override string Name => "DIR-24-8 (IPv4)";
 
-    public override long Occupied => Memory.Resident(_segment);
+    public override long Occupied => _segment.ResidentBytes;
 
     public override void Lookup(uint* entries)
     {

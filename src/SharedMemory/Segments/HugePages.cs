@@ -26,7 +26,7 @@ public sealed unsafe class HugePages(Segment segment)
     /// <summary>Makes so many huge pages at most. Does not look closely before the segment has grown by a megabyte.</summary>
     public void Collapse(int most)
     {
-        long resident = Resident();
+        long resident = segment.ResidentBytes;
         if (resident - _residentWhenLooked < LookAgainAfter)
         {
             return;
@@ -62,13 +62,5 @@ public sealed unsafe class HugePages(Segment segment)
         }
 
         return n;
-    }
-
-    /// <summary>Bytes of memory behind the file: st_blocks.</summary>
-    private long Resident()
-    {
-        const int StatBytes = 144, BlocksAt = 64, BlockSize = 512;
-        byte* stat = stackalloc byte[StatBytes];
-        return Libc.fstat(segment.File.Number, stat) == 0 ? *(long*)(stat + BlocksAt) * BlockSize : 0;
     }
 }

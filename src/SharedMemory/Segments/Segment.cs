@@ -33,6 +33,17 @@ public sealed unsafe class Segment : IDisposable
     /// <summary>Header and body.</summary>
     public MemoryMapping Mapping => _mapping;
 
+    /// <summary>The memory behind it: its pages that anybody has touched (st_blocks).</summary>
+    public long ResidentBytes
+    {
+        get
+        {
+            const int StatBytes = 144, BlocksAt = 64, BlockSize = 512;
+            byte* stat = stackalloc byte[StatBytes];
+            return Libc.fstat(File.Number, stat) == 0 ? *(long*)(stat + BlocksAt) * BlockSize : 0;
+        }
+    }
+
     public nuint BodyLength => _mapping.Length - SegmentHeader.Size;
 
     /// <summary>Makes a new zeroed segment. Pages cost memory only once touched.</summary>
