@@ -42,13 +42,13 @@ struct variant {
 };
 
 static const struct variant all_variants[] = {
-	{ "dir24_8 scalar macro, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_SCALAR_MACRO, 64 },
-	{ "dir24_8 scalar inline, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_SCALAR_INLINE, 64 },
-	{ "dir24_8 AVX-512, bursts of 32", false, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512, 32 },
-	{ "dir24_8 AVX-512, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512, 64 },
-	{ "trie scalar, bursts of 64", true, RTE_FIB6_LOOKUP_TRIE_SCALAR, 64 },
-	{ "trie AVX-512, bursts of 32", true, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512, 32 },
-	{ "trie AVX-512, bursts of 64", true, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512, 64 },
+	{ "scalar macro, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_SCALAR_MACRO, 64 },
+	{ "scalar inline, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_SCALAR_INLINE, 64 },
+	{ "AVX-512, bursts of 32", false, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512, 32 },
+	{ "AVX-512, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512, 64 },
+	{ "scalar, bursts of 64", true, RTE_FIB6_LOOKUP_TRIE_SCALAR, 64 },
+	{ "AVX-512, bursts of 32", true, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512, 32 },
+	{ "AVX-512, bursts of 64", true, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512, 64 },
 };
 
 static struct variant variants[RTE_DIM(all_variants)];
