@@ -24,10 +24,10 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
         routers.StopProduct();
         routers.Apply(Baseline.Reset());
         routers.StartProduct();
-        List<IReadOnlyList<string>> parts = [.. mismatch.Live.Select(o => o.Add)];
+        List<IReadOnlyList<string>> parts = [.. mismatch.Live.Select(o => o.Add), mismatch.Neighbours];
         if (!Differs(parts, probe))
         {
-            parts = [.. mismatch.History.Select(c => (IReadOnlyList<string>)[c])];
+            parts = [.. mismatch.History.Select(c => (IReadOnlyList<string>)[c]), mismatch.Neighbours];
             if (!Differs(parts, probe))
             {
                 Console.WriteLine($"Not seen again from the baseline on, neither with what is configured nor with all {parts.Count} commands that led there. What is configured:");
@@ -93,7 +93,7 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
         string[] commands = [.. parts.SelectMany(p => p)];
         routers.Apply(Baseline.Reset());
         routers.Apply(commands);
-        _judge.Forget();
+        _judge.Changed();
         Following.Wait(routers.Product!, ["sysctl", .. commands], verify);
         if (_judge.TryAlone(probe) is not Comparison difference)
         {

@@ -6,6 +6,9 @@ internal sealed record Mismatch(string What, IReadOnlyList<Probe> Probes, Compar
     /// <summary>Every command since the last reset.</summary>
     public IReadOnlyList<string> History { get; init; } = [];
 
+    /// <summary>What was known of neighbours, as commands: a packet that has to wait for one takes another way through the product.</summary>
+    public IReadOnlyList<string> Neighbours { get; init; } = [];
+
     /// <summary>The objects live at the end.</summary>
     public IReadOnlyList<ConfigurationObject> Live { get; init; } = [];
 
