@@ -3,10 +3,10 @@ using System.Diagnostics;
 namespace FastPathSync.Differential;
 
 /// <summary>Finds the fewest commands that still make a packet come out differently, from routers brought back to the baseline.</summary>
-internal sealed class Reproducer(RouterPair routers, bool verify)
+internal sealed class Reproducer(bool verify) : IDisposable
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(150);
-    private readonly Judge _judge = new(routers);
+    private readonly RouterPair _routers = new();
     private readonly Stopwatch _clock = Stopwatch.StartNew();
     private Comparison? _last;
 
@@ -20,10 +20,6 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
             return;
         }
 
-        // Whatever state the product was in belongs to the mismatch; the reproducer begins with a fresh one.
-        routers.StopProduct();
-        routers.Apply(Baseline.Reset());
-        routers.StartProduct();
         List<IReadOnlyList<string>> parts = [.. mismatch.Live.Select(o => o.Add), mismatch.Neighbours];
         if (!Differs(parts, probe))
         {
@@ -48,6 +44,8 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
             Console.WriteLine(line);
         }
     }
+
+    public void Dispose() => _routers.Dispose();
 
     private static void Print(IEnumerable<string> commands)
     {
@@ -91,11 +89,10 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
     private bool Differs(List<IReadOnlyList<string>> parts, Probe probe)
     {
         string[] commands = [.. parts.SelectMany(p => p)];
-        routers.Apply(Baseline.Reset());
-        routers.Apply(commands);
-        _judge.Changed();
-        Following.Wait(routers.Product!, ["sysctl", .. commands], verify);
-        if (_judge.TryAlone(probe) is not Comparison difference)
+        _routers.Reset();
+        _routers.Apply(commands);
+        Following.Wait(_routers.Product, ["sysctl", .. commands], verify);
+        if (new Judge(_routers).TryAlone(probe) is not Comparison difference)
         {
             return false;
         }

@@ -14,8 +14,6 @@ internal sealed record Mismatch(string What, IReadOnlyList<Probe> Probes, Compar
 
     public bool Reproducible { get; init; } = true;
 
-    public int Epoch { get; init; }
-
     public IEnumerable<string> Describe()
     {
         yield return $"MISMATCH{(Reproducible ? "" : " (not seen again when sent alone)")}: {What}";

@@ -4,15 +4,17 @@ using System.Net;
 
 namespace FastPathSync.Differential;
 
-/// <summary>A whole run: epochs, each from the baseline on; rounds, each a changed configuration; packets, each a case.</summary>
-internal sealed class Session(RouterPair routers, RunOptions options)
+/// <summary>
+/// An epoch: new routers, then rounds, each a changed configuration, and in each many packets, each a case. Everything follows
+/// from the seed and the epoch's number, so an epoch can be run again alone.
+/// </summary>
+internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
 {
-    private const int RoundsPerEpoch = 10, ProbesPerRound = 50, FlowsPerSpread = 160, WarmUp = 16, MostMismatches = 20, MostSuspects = 25;
+    private const int Rounds = 10, ProbesPerRound = 50, FlowsPerSpread = 160, WarmUp = 16, MostSuspects = 25;
     private readonly Judge _judge = new(routers);
     private readonly FlowStability _stability = new();
     private readonly List<string> _history = [];
     private readonly Configuration _configuration = new();
-    private int _epoch;
 
     public int Cases { get; private set; }
 
@@ -20,36 +22,31 @@ internal sealed class Session(RouterPair routers, RunOptions options)
 
     public List<Mismatch> Mismatches { get; } = [];
 
-    private bool Enough => Cases >= options.Cases || (Mismatches.Count > 0 && !options.KeepGoing) || Mismatches.Count >= MostMismatches;
-
-    public void Run()
+    /// <summary>Runs until so many cases are done, or a mismatch is found that ends the run.</summary>
+    public void Run(int cases)
     {
-        for (_epoch = options.FirstEpoch; !Enough; _epoch++)
+        bool Enough() => Cases >= cases || (Mismatches.Count > 0 && !options.KeepGoing);
+        Dice dice = new(unchecked((options.Seed * 31) + (number * 1_000_003)));
+        Change(_configuration.Begin());
+        for (int round = 0; round < Rounds && !Enough(); round++)
         {
-            Dice dice = new(SeedOf(options.Seed, _epoch));
-            routers.Apply(Baseline.Reset());
-            _history.Clear();
-            Change(_configuration.Begin());
-            for (int round = 0; round < RoundsPerEpoch && !Enough; round++)
+            Stopwatch clock = Stopwatch.StartNew();
+            Change(_configuration.Step(dice, dice.Between(3, round == 0 ? 20 : 8)));
+            Trace(() => $"epoch {number} round {round}: {_configuration.Live.Count} objects, followed after {clock.ElapsedMilliseconds} ms; "
+                + $"demotions: {string.Join("; ", routers.Product.Status().Demotions.Select(d => d.Object))}");
+            if (!dice.OneIn(4))
             {
-                Stopwatch clock = Stopwatch.StartNew();
-                Change(_configuration.Step(dice, dice.Between(3, round == 0 ? 20 : 8)));
-                Trace(() => $"epoch {_epoch} round {round}: {_configuration.Live.Count} objects, followed after {clock.ElapsedMilliseconds} ms; "
-                    + $"demotions: {string.Join("; ", routers.Product!.Status().Demotions.Select(d => d.Object))}");
-                if (!dice.OneIn(4))
-                {
-                    Resolve();
-                }
-
-                PacketFactory factory = new(_configuration, dice);
-                Send([.. Enumerable.Range(0, ProbesPerRound).Select(i => factory.Next(Cases + i))]);
-                if (!Enough && round % 4 == 3)
-                {
-                    Spread(dice);
-                }
-
-                Trace(() => $"  sent after {clock.ElapsedMilliseconds} ms");
+                Resolve();
             }
+
+            PacketFactory factory = new(_configuration, dice);
+            Send([.. Enumerable.Range(0, ProbesPerRound).Select(i => factory.Next(Cases + i))]);
+            if (!Enough() && round % 4 == 3)
+            {
+                Spread(dice);
+            }
+
+            Trace(() => $"  sent after {clock.ElapsedMilliseconds} ms");
         }
     }
 
@@ -60,7 +57,7 @@ internal sealed class Session(RouterPair routers, RunOptions options)
         _history.AddRange(changes.Select(c => c.Command).Where((_, i) => !failed.Contains(i)));
         _judge.Changed();
         _stability.Clear();
-        if (Following.Wait(routers.Product!, changes.Select(c => c.Command), options.Verify) is string complaint)
+        if (Following.Wait(routers.Product, changes.Select(c => c.Command), options.Verify) is string complaint)
         {
             Report(new Mismatch(complaint, [], new Comparison([], [])));
         }
@@ -174,14 +171,14 @@ internal sealed class Session(RouterPair routers, RunOptions options)
 
     private void Report(Mismatch mismatch)
     {
-        mismatch = mismatch with { History = [.. _history], Live = [.. _configuration.Live], Neighbours = [.. Neighbours()], Epoch = _epoch };
+        mismatch = mismatch with { History = [.. _history], Live = [.. _configuration.Live], Neighbours = [.. Neighbours()] };
         Mismatches.Add(mismatch);
         foreach (string line in mismatch.Describe())
         {
             Console.WriteLine(line);
         }
 
-        Console.WriteLine($"  again: ./dev test differential --seed {options.Seed} --epoch {_epoch} --cases {Cases}");
+        Console.WriteLine($"  again: ./dev test differential --seed {options.Seed} --epoch {number} --cases {Cases}");
     }
 
     private IEnumerable<string> Neighbours() =>
@@ -197,7 +194,4 @@ internal sealed class Session(RouterPair routers, RunOptions options)
             Console.WriteLine(line());
         }
     }
-
-    /// <summary>The same in every run, unlike System.HashCode.</summary>
-    private static int SeedOf(int seed, int epoch) => unchecked((seed * 31) + (epoch * 1_000_003));
 }
