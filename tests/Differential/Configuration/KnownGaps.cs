@@ -11,4 +11,10 @@ internal static class KnownGaps
     /// local up first (docs/features/route.md, "What is missing").
     /// </summary>
     public const bool LocalTablePrefixes = true;
+
+    /// <summary>
+    /// Sources that are broadcast addresses, or in local prefixes other than /32: in a namespace that ever had a rule of its
+    /// own, Linux looks each source up (fib4_has_custom_rules in fib_validate_source).
+    /// </summary>
+    public const bool LocalSources = true;
 }

@@ -20,20 +20,26 @@ internal sealed class Reproducer(bool verify) : IDisposable
             return;
         }
 
-        List<IReadOnlyList<string>> parts = [.. mismatch.Live.Select(o => o.Add), mismatch.Neighbours];
-        if (!Differs(parts, probe))
+        // Only neighbours whose MAC addresses came up, as a first guess.
+        IReadOnlyList<string>[] neighbours = [.. mismatch.Neighbours.Where(n => mismatch.Difference.OnlyKernel.Concat(mismatch.Difference.OnlyProduct).Any(e => n.Contains(Hosts.Text(e.Bytes.AsSpan(0, 6)), StringComparison.Ordinal))).Select(Part)];
+        List<IReadOnlyList<string>>[] starts =
+        [
+            [.. mismatch.Live.Select(o => o.Add), .. neighbours],
+            [.. mismatch.Live.Select(o => o.Add), mismatch.Neighbours],
+            [.. mismatch.History.Select(Part), .. neighbours],
+            [.. mismatch.History.Select(Part), mismatch.Neighbours],
+        ];
+        if (starts.FirstOrDefault(s => Differs(s, probe)) is not { } parts)
         {
-            parts = [.. mismatch.History.Select(c => (IReadOnlyList<string>)[c]), mismatch.Neighbours];
-            if (!Differs(parts, probe))
-            {
-                Console.WriteLine($"Not seen again from the baseline on, neither with what is configured nor with all {parts.Count} commands that led there. What is configured:");
-                Print(mismatch.Live.SelectMany(o => o.Add));
-                return;
-            }
+            Console.WriteLine($"Not seen again from the baseline on, neither with what is configured nor with all {mismatch.History.Count} commands that led there. What is configured:");
+            Print(mismatch.Live.SelectMany(o => o.Add));
+            return;
         }
 
-        parts = Fewest(parts, probe);
-        parts = Fewest([.. parts.SelectMany(p => p).Select(c => (IReadOnlyList<string>)[c])], probe);
+        string other = probe.Frame[12] == 8 ? "ip -6" : "ip -4";
+        List<IReadOnlyList<string>> one = [.. parts.Where(p => !p.All(c => c.StartsWith(other, StringComparison.Ordinal)))];
+        parts = Fewest(Differs(one, probe) ? one : parts, probe);
+        parts = Fewest([.. parts.SelectMany(p => p).Select(Part)], probe);
         Differs(parts, probe);
         Console.WriteLine($"""
             Minimal reproducer ({parts.Count} commands{(_clock.Elapsed > s_limit ? ", not all tried: time is up" : "")}), in both routers with ports p0-p{RouterPair.Ports - 1} ({RouterPair.MacOf(0)} …), forwarding on, rp_filter off:
@@ -46,6 +52,8 @@ internal sealed class Reproducer(bool verify) : IDisposable
     }
 
     public void Dispose() => _routers.Dispose();
+
+    private static IReadOnlyList<string> Part(string command) => [command];
 
     private static void Print(IEnumerable<string> commands)
     {
@@ -91,8 +99,16 @@ internal sealed class Reproducer(bool verify) : IDisposable
         string[] commands = [.. parts.SelectMany(p => p)];
         _routers.Reset();
         _routers.Apply(commands);
-        Following.Wait(_routers.Product, ["sysctl", .. commands], verify);
-        if (new Judge(_routers).TryAlone(probe) is not Comparison difference)
+        Following.Guess();
+        Judge judge = new(_routers);
+        if (judge.TryAlone(probe) is null)
+        {
+            return false;
+        }
+
+        // Perhaps the product had not followed yet.
+        Following.Wait(_routers.Product, ["sysctl"], verify);
+        if (judge.TryAlone(probe) is not Comparison difference)
         {
             return false;
         }

@@ -148,17 +148,20 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
 
         string target = dice.PickFrom(dice.PickFrom(multipath).Targets);
         Family family = Hosts.IsIpv6(target.Split('/')[0]) ? Family.Ipv6 : Family.Ipv4;
-        int port = dice.Below(RouterPair.Ports);
         IPAddress destination = IPAddress.Parse(Family.Inside(target, dice));
-        List<Probe> probes = [];
-        for (int i = 0; i < FlowsPerSpread; i++)
+        Probe Make(int port, int number)
         {
             byte[] tag = dice.Bytes(8);
             IPAddress source = IPAddress.Parse(Family.Inside(family.BehindPrefix(port), dice));
             byte[] frame = PacketFactory.Plain(port, family, source, destination, dice.Below(65536), dice.Below(65536), tag);
-            probes.Add(new Probe(Cases + i, port, "spread", frame, BinaryPrimitives.ReadUInt64BigEndian(tag)));
+            return new Probe(number, port, "spread", frame, BinaryPrimitives.ReadUInt64BigEndian(tag));
         }
 
+        // Where possible into a port that none of the ways leads back to.
+        int first = dice.Below(RouterPair.Ports);
+        Probe[] candidates = [.. Enumerable.Range(0, RouterPair.Ports).Select(i => Make((first + i) % RouterPair.Ports, Cases))];
+        int port = (candidates.FirstOrDefault(c => _judge.Paths.Of(c) is { Count: > 1 } ways && ways.All(w => w.Port != c.Port)) ?? candidates[0]).Port;
+        List<Probe> probes = [.. Enumerable.Range(0, FlowsPerSpread).Select(i => Make(port, Cases + i))];
         Send(probes[..WarmUp]);
         probes.RemoveRange(0, WarmUp);
         Judge.Verdict verdict = Send(probes);
