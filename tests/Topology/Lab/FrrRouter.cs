@@ -28,7 +28,7 @@ public sealed class FrrRouter
 
     public static void Require()
     {
-        Topology.Require.Tools("vtysh");
+        Labs.Require.Tools("vtysh");
         Assert.SkipUnless(File.Exists($"{Daemons}/ospf6d"), "needs frr (./dev setup installs it)");
     }
 
