@@ -46,9 +46,6 @@ public unsafe struct VrfState
     public uint MultipathPolicy6;
     public uint MultipathFields6;
 
-    /// <summary>Nonzero: the IPv6 table local holds a prefix shorter than /128, so it is looked up by itself, before the merged one.</summary>
-    public uint LocalFirst6;
-
     public ulong Resyncs;
     public ulong Overruns;
     public ulong UnknownMessages;
