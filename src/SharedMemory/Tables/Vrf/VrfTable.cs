@@ -29,6 +29,10 @@ public unsafe struct VrfState
 
     public uint ManagerConnected;
 
+    /// <summary>Nonzero: table local holds an IPv6 prefix shorter than /128: it is looked up first, and main only when it has nothing.</summary>
+    public uint LocalFirst6;
+    public uint Reserved0;
+
     public fixed uint IngressPass[Capacities.Ports];   // Families: of what this port receives, these are Linux's
     public fixed uint PortIfIndex[Capacities.Ports];   // 0: the port's interface is missing, or in another VRF
     public fixed byte RpFilter[Capacities.Ports];      // IPv4: 0 no source validation, 1 strict, 2 loose (RFC 3704)
@@ -41,9 +45,6 @@ public unsafe struct VrfState
     public uint MultipathFields4;
     public uint MultipathPolicy6;
     public uint MultipathFields6;
-
-    /// <summary>Nonzero: the IPv6 table local holds a prefix shorter than /128, so it is looked up by itself, before the merged one.</summary>
-    public uint LocalFirst6;
 
     public ulong Resyncs;
     public ulong Overruns;
