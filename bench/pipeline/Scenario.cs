@@ -40,7 +40,7 @@ internal sealed unsafe class Scenario : IDisposable
             _lab.AddRoute(prefixes[i].Prefix, prefixes[i].Length, nexthops[i % Nexthops]);
         }
 
-        _lab.Tables.LocalAddresses.Set(LabTables.Ip("10.0.0.254"));
+        _lab.Tables.LocalAddresses.Set(IpAddress.FromV4(LabTables.Ip("10.0.0.254")));
         for (int i = 0; i < Frames; i++)
         {
             (uint prefix, int length) = prefixes[random.Next(routes)];

@@ -151,7 +151,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     public uint LongestFrame(Port p)
     {
         VrfState* v = _segments!.VrfState;
-        bool demoted = !TablesKept || Volatile.Read(ref v->PassAll) != 0 || Volatile.Read(ref v->IngressPass[p.Id]) != 0;
+        bool demoted = !TablesKept || ((v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id])) & Families.Ipv4) != Families.None;
         return demoted || p.Mtu > MaxMtu ? 0 : (uint)(p.Mtu + Port.EthernetHeader);
     }
 
@@ -294,7 +294,15 @@ internal sealed unsafe class FastPathEngine : IDisposable
         {
             throw new DaemonStartException(
                 Errno.EINVAL,
-                $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {p.Queues}, or give the port more queues (ethtool -L {p.Name} rx N)");
+                $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {Math.Min(p.Queues, p.TransmitQueues)}, or give the port more queues (ethtool -L {p.Name} rx {_options.Workers} tx {_options.Workers}, or combined {_options.Workers})");
+        }
+
+        // The kernel sends nothing for a socket on a queue that has no transmit side (__xsk_generic_xmit: ENXIO).
+        if (p.TransmitQueues < _options.Workers)
+        {
+            throw new DaemonStartException(
+                Errno.EINVAL,
+                $"port {p.Name} has {p.TransmitQueues} transmit queue{(p.TransmitQueues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs one of its own: use --workers {p.TransmitQueues}, or give the port more (ethtool -L {p.Name} tx {_options.Workers})");
         }
     }
 
@@ -351,7 +359,8 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Adjacencies = AdjacencySegment.Table(s.Adjacency),
             Neighbours = NeighbourSegment.Hash(s.Neighbour),
             Fib = Fib4Segment.Reader(s.Fib4),
-            LocalAddresses = AddressSegment.Filter(s.Address),
+            Tries = FibTrieSegment.Reader(s.FibTrie),
+            LocalAddresses = AddressSegment.Filter4(s.Address),
             Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), Capacities.Addresses),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
             Counters = WorkerSegment.Port(own, 0),

@@ -13,7 +13,7 @@ namespace FastPathSync.FastPath;
 ///              │     │            │              └ no-route, no-neighbour, local, broadcast, blackhole, ...
 ///              │     │            └ header-error, truncated, checksum-error, ip-options, multicast, broadcast,
 ///              │     │              martian-source, martian-destination
-///              │     └ truncated, not-ipv4
+///              │     └ truncated, not-ip
 ///              └ demoted (the VRF, or this port's ingress)                                 all of these ─► Punt
 ///
 ///   On virtual ports, and in generic mode, l4-checksum runs last, over forwarded and punted packets alike.
@@ -36,7 +36,7 @@ public static unsafe class Pipeline
     public static void Run(ref PacketVector v, in WorkerTables t, int rxPort, bool partialChecksums)
     {
         EthernetInputNode.Run(ref v, t.Counters + rxPort);
-        if ((Volatile.Read(ref t.Vrf->PassAll) | Volatile.Read(ref t.Vrf->IngressPass[rxPort])) != 0)
+        if ((t.Vrf->PassAll | (Families)Volatile.Read(ref t.Vrf->IngressPass[rxPort])) != Families.None)
         {
             PuntAll(ref v, PuntReason.Demoted);
         }

@@ -22,6 +22,9 @@ public readonly unsafe struct WorkerTables
 
     public required Fib4Reader Fib { get; init; }
 
+    /// <summary>Tables by root slot: IPv6, and IPv4 other than main.</summary>
+    public required FibTrieReader Tries { get; init; }
+
     public required LocalAddressFilter LocalAddresses { get; init; }
 
     /// <summary>The exact answer to what the filter takes for ours; walked on the cold path only.</summary>

@@ -46,6 +46,7 @@ public sealed unsafe class ForwardingState
         Addresses = new AddressStore(segments.Address);
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
+        Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
         Routes = new RouteStore(segments.Route, Nexthops, new Fib4Writer(
             Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
         Nexthops.FreeUnreferenced();
@@ -57,6 +58,9 @@ public sealed unsafe class ForwardingState
     }
 
     public Reclaimer Reclaimer { get; }
+
+    /// <summary>The tables of prefixes that aren't in DIR-24-8: IPv6, policy routing, small VRFs.</summary>
+    public FibTrieWriter Tries { get; }
 
     public InterfaceStore Interfaces { get; }
 
@@ -260,7 +264,7 @@ public sealed unsafe class ForwardingState
         {
             if (u.ChangeCase == Wire.NeighbourBatch.Types.Update.ChangeOneofCase.Delete)
             {
-                Neighbours.Remove(u.Delete.Ifindex, AddressStore.Ipv4(u.Delete.Destination));
+                Neighbours.Remove(new NeighbourKey(u.Delete.Ifindex, IpAddress.FromBytes(u.Delete.Destination.Span)));
             }
             else if (u.ChangeCase == Wire.NeighbourBatch.Types.Update.ChangeOneofCase.Upsert && !Neighbours.TryUpsert(u.Upsert, _generation))
             {
@@ -285,7 +289,7 @@ public sealed unsafe class ForwardingState
             else if (u.ChangeCase == Wire.DemotionBatch.Types.Update.ChangeOneofCase.Upsert)
             {
                 Wire.Demotion d = u.Upsert;
-                room &= Demotions.TryRaise(d.Object, d.Reason, (DemotionEffect)d.Effect, d.Ifindex, _generation);
+                room &= Demotions.TryRaise(d.Object, d.Reason, (DemotionEffect)d.Effect, d.Ifindex, d.Families == 0 ? Families.Both : (Families)d.Families & Families.Both, _generation);
             }
         }
 
@@ -298,7 +302,7 @@ public sealed unsafe class ForwardingState
     {
         lock (_lock)
         {
-            Demotions.TryRaise(@object, reason, effect, ifindex, DemotionStore.Own);
+            Demotions.TryRaise(@object, reason, effect, ifindex, Families.Both, DemotionStore.Own);
         }
     }
 
@@ -347,7 +351,7 @@ public sealed unsafe class ForwardingState
     private void DemoteFull(string reason)
     {
         _fullDuringSync = true;
-        Demotions.TryRaise(FullObject, reason, DemotionEffect.Vrf, 0, DemotionStore.Own);
+        Demotions.TryRaise(FullObject, reason, DemotionEffect.Vrf, 0, Families.Both, DemotionStore.Own);
     }
 
     /// <summary>
@@ -359,7 +363,7 @@ public sealed unsafe class ForwardingState
         {
             Demotions.TryRaise(
                 SilenceObject, "the cache manager has said nothing for five seconds: what changes in Linux is not seen, so Linux forwards until it is back",
-                DemotionEffect.Vrf, 0, DemotionStore.Own);
+                DemotionEffect.Vrf, 0, Families.Both, DemotionStore.Own);
             Volatile.Write(ref _vrf->Synchronized, 0);
         }
     }
@@ -409,7 +413,7 @@ public sealed unsafe class ForwardingState
         {
             Demotions.TryRaise(
                 name, $"{Routes.DefaultTablePrefixes} prefixes in table default apply only where main has no route; Linux forwards",
-                DemotionEffect.Vrf, 0, DemotionStore.Own);
+                DemotionEffect.Vrf, 0, Families.Ipv4, DemotionStore.Own);
         }
         else
         {

@@ -47,7 +47,7 @@ public sealed class LayoutTests
     [Fact]
     public void ReasonsFitTheirCounters()
     {
-        Assert.True((int)SharedMemory.Tables.PuntReason.Count <= 32, "PortCounters.Punted has 32 places");
+        Assert.True((int)SharedMemory.Tables.PuntReason.Count <= 64, "PortCounters.Punted has 64 places");
         Assert.True((int)SharedMemory.Tables.DropReason.Count <= 8, "PortCounters.Dropped has 8 places");
         Assert.True((int)SharedMemory.Tables.PassReason.Count <= 16, "PortState.Passed has 16 places");
     }

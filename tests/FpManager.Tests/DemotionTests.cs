@@ -21,12 +21,12 @@ public sealed unsafe class DemotionTests
         uint before = t.Vrf->Change;
         Raise(t, "nft chain ip filter FORWARD", Wire.DemotionEffect.Vrf);
         Raise(t, "ip rule 100", Wire.DemotionEffect.Vrf);
-        Assert.Equal(1u, t.Vrf->PassAll);
+        Assert.Equal(Families.Both, t.Vrf->PassAll);
         Assert.NotEqual(before, t.Vrf->Change);
         End(t, "ip rule 100");
-        Assert.Equal(1u, t.Vrf->PassAll);
+        Assert.Equal(Families.Both, t.Vrf->PassAll);
         End(t, "nft chain ip filter FORWARD");
-        Assert.Equal(0u, t.Vrf->PassAll);
+        Assert.Equal(Families.None, t.Vrf->PassAll);
     }
 
     [Fact]
@@ -34,7 +34,22 @@ public sealed unsafe class DemotionTests
     {
         using Tables t = new Tables().Standard();
         Raise(t, "r1 rp_filter", Wire.DemotionEffect.Ingress, Tables.R1);
-        Assert.Equal((0u, 0u, 1u), (t.Vrf->PassAll, t.Vrf->IngressPass[0], t.Vrf->IngressPass[1]));
+        Assert.Equal((Families.None, 0u, 3u), (t.Vrf->PassAll, t.Vrf->IngressPass[0], t.Vrf->IngressPass[1]));
+    }
+
+    [Fact]
+    public void DemotionOfOneFamilyLeavesTheOther()
+    {
+        using Tables t = new Tables().Standard();
+        t.State.Apply(new Wire.DemotionBatch
+        {
+            Updates =
+            {
+                new Wire.DemotionBatch.Types.Update { Upsert = new Wire.Demotion { Object = "nft ip6", Effect = Wire.DemotionEffect.Vrf, Families = 2 } },
+                new Wire.DemotionBatch.Types.Update { Upsert = new Wire.Demotion { Object = "r1 rp_filter", Effect = Wire.DemotionEffect.Ingress, Ifindex = Tables.R1, Families = 1 } },
+            },
+        });
+        Assert.Equal((Families.Ipv6, 0u, 1u), (t.Vrf->PassAll, t.Vrf->IngressPass[0], t.Vrf->IngressPass[1]));
     }
 
     [Fact]
@@ -52,7 +67,7 @@ public sealed unsafe class DemotionTests
     {
         using Tables t = new Tables().Standard().Neighbour("10.2.0.2").Route("10.9.0.0/16", Tables.Via("10.2.0.2"));
         Raise(t, "r1 qdisc tbf", Wire.DemotionEffect.Bypassed, Tables.R1);
-        Assert.Equal((0u, 0u, "port 1 to 42"), (t.Vrf->PassAll, t.Vrf->IngressPass[1], t.Verdict("10.9.0.1")));
+        Assert.Equal((Families.None, 0u, "port 1 to 42"), (t.Vrf->PassAll, t.Vrf->IngressPass[1], t.Verdict("10.9.0.1")));
     }
 
     [Fact]
@@ -62,7 +77,7 @@ public sealed unsafe class DemotionTests
         Raise(t, "ip rule 100", Wire.DemotionEffect.Vrf);
         t.State.Demote("r0 mtu", "too big", DemotionEffect.Ingress, Tables.R0);
         t.Sync(9, () => { }, Wire.ObjectKind.Demotion);
-        Assert.Equal((0u, 1u), (t.Vrf->PassAll, t.Vrf->IngressPass[0]));
+        Assert.Equal((Families.None, 3u), (t.Vrf->PassAll, t.Vrf->IngressPass[0]));
     }
 
     [Fact]
@@ -71,9 +86,9 @@ public sealed unsafe class DemotionTests
         using Tables t = new Tables().Standard();
         Raise(t, "ip rule 100", Wire.DemotionEffect.Vrf);
         Tables again = new(t.Segments);
-        Assert.Equal(1u, again.Vrf->PassAll);
+        Assert.Equal(Families.Both, again.Vrf->PassAll);
         End(again, "ip rule 100");
-        Assert.Equal(0u, again.Vrf->PassAll);
+        Assert.Equal(Families.None, again.Vrf->PassAll);
     }
 
     [Fact]
@@ -85,12 +100,12 @@ public sealed unsafe class DemotionTests
             Raise(t, $"v{i} rp_filter", Wire.DemotionEffect.Bypassed);
         }
 
-        Assert.Equal(0u, t.Vrf->PassAll);
+        Assert.Equal(Families.None, t.Vrf->PassAll);
         Raise(t, "nft chain ip filter FORWARD", Wire.DemotionEffect.Vrf);
-        Assert.Equal(1u, t.Vrf->PassAll);
+        Assert.Equal(Families.Both, t.Vrf->PassAll);
         t.Sync(9, () => Raise(t, "v1 rp_filter", Wire.DemotionEffect.Bypassed), Wire.ObjectKind.Demotion);
         End(t, "fast path tables");
-        Assert.Equal(0u, t.Vrf->PassAll);
+        Assert.Equal(Families.None, t.Vrf->PassAll);
     }
 
     [Fact]
@@ -108,7 +123,7 @@ public sealed unsafe class DemotionTests
     {
         using Tables t = new Tables().Standard();
         Wire.Address a = new() { Ifindex = Tables.R0, Local = Tables.Bytes("10.1.0.1"), Address_ = Tables.Bytes("10.1.0.1"), PrefixLength = 24 };
-        LocalAddressFilter filter = AddressSegment.Filter(t.Segments.Address);
+        LocalAddressFilter filter = AddressSegment.Filter4(t.Segments.Address);
         Assert.False(filter.MayContain(Tables.Ip("10.1.0.1")));
         t.State.Apply(new Wire.AddressBatch { Updates = { new Wire.AddressBatch.Types.Update { Upsert = a } } });
         Assert.True(filter.MayContain(Tables.Ip("10.1.0.1")));

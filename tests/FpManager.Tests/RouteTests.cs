@@ -150,9 +150,9 @@ public sealed class RouteTests
     {
         using Tables t = new Tables().Standard();
         t.Route(new Wire.Route { Key = Tables.Key("10.9.0.0/16", table: 253), Type = 1, Nexthops = { Tables.Via("10.2.0.2") } });
-        Assert.Equal(1u, t.Vrf->PassAll);
+        Assert.Equal(Families.Ipv4, t.Vrf->PassAll);
         t.NoRoute(Tables.Key("10.9.0.0/16", table: 253));
-        Assert.Equal(0u, t.Vrf->PassAll);
+        Assert.Equal(Families.None, t.Vrf->PassAll);
     }
 
     [Fact]

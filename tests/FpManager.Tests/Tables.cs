@@ -152,7 +152,7 @@ internal sealed unsafe class Tables : IDisposable
             case NexthopAction.Forward:
                 return Describe(AdjacencySegment.Table(Segments.Adjacency)[w.Index]);
             case NexthopAction.OnLink:
-                int a = NeighbourSegment.Hash(Segments.Neighbour).Find(w.Index, address);
+                int a = NeighbourSegment.Hash(Segments.Neighbour).Find(w.Index, IpAddress.FromV4(address));
                 return a < 0 ? $"punt {ReasonNames.Of(PuntReason.NoNeighbour)}" : Describe(AdjacencySegment.Table(Segments.Adjacency)[a]);
             case NexthopAction.Group:
                 GroupMember* m = NexthopSegment.Members(Segments.Nexthop) + w.Index;

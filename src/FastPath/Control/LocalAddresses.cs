@@ -14,9 +14,9 @@ internal static unsafe class LocalAddresses
         int n = table.HighWater;
         for (int i = 0; i < n; i++)
         {
-            if (table.TryRead(i, out AddressRecord a))
+            if (table.TryRead(i, out AddressRecord a) && a.Local.IsV4)
             {
-                set.Add(a.Local);
+                set.Add(a.Local.V4);
             }
         }
 

@@ -25,6 +25,7 @@ internal sealed unsafe class Segments : IDisposable
             Neighbour = Foreign(SegmentNames.Neighbour, SegmentKind.Neighbour, writable: false);
             Adjacency = Foreign(SegmentNames.Adjacency, SegmentKind.Adjacency, writable: false);
             Fib4 = Foreign(SegmentNames.Fib4, SegmentKind.Fib4, writable: false);
+            FibTrie = Foreign(SegmentNames.FibTrie, SegmentKind.FibTrie, writable: false);
             UseStamps = Foreign(SegmentNames.UseStamps, SegmentKind.UseStamps, writable: true);
             State = Own(SegmentNames.FastPathState, SegmentKind.FastPathState, Capacities.Ports, FastPathStateSegment.BodyLength);
             Workers = [.. Enumerable.Range(0, workers).Select(i => Own(SegmentNames.Worker(i), SegmentKind.Worker, Capacities.Ports, WorkerSegment.BodyLength))];
@@ -54,6 +55,8 @@ internal sealed unsafe class Segments : IDisposable
     public Segment Adjacency { get; }
 
     public Segment Fib4 { get; }
+
+    public Segment FibTrie { get; }
 
     public Segment UseStamps { get; }
 

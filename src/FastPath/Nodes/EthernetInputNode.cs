@@ -15,7 +15,7 @@ namespace FastPathSync.FastPath.Nodes;
 /// Edges (IEEE 802.3 §3.2.6, RFC 894):
 ///   next            EtherType 0x0800 and at least 34 bytes: the next nodes may read a whole IPv4 header.
 ///   Punt Truncated  no whole Ethernet header, or IPv4 with less than 20 bytes behind it.
-///   Punt NotIpv4    any other EtherType.
+///   Punt NotIp      any other EtherType.
 /// </remarks>
 internal static unsafe class EthernetInputNode
 {
@@ -66,7 +66,7 @@ internal static unsafe class EthernetInputNode
             }
             else if (ethernet->Type.Value != EtherType.Ipv4)
             {
-                v.Punt(i, PuntReason.NotIpv4);
+                v.Punt(i, PuntReason.NotIp);
             }
             else if (v.Length[i] < MinimumLength)
             {

@@ -84,7 +84,7 @@ internal static unsafe class Ipv4LookupNode
 
             if (word.Action == NexthopAction.OnLink)
             {
-                int adjacency = t.Neighbours.Find(word.Index, v.Destination[i]);
+                int adjacency = t.Neighbours.Find(word.Index, IpAddress.FromV4(v.Destination[i]));
                 word = adjacency < 0 ? NexthopWord.Punt(PuntReason.NoNeighbour) : NexthopWord.Forward(adjacency, word.Mtu);
             }
 

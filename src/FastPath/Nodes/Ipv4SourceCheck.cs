@@ -74,7 +74,7 @@ internal static unsafe class Ipv4SourceCheck
     {
         for (int slot = addresses.HighWater - 1; slot >= 0; slot--)
         {
-            if (addresses.TryRead(slot, out AddressRecord a) && a.Local == source)
+            if (addresses.TryRead(slot, out AddressRecord a) && a.Local == IpAddress.FromV4(source))
             {
                 return true;
             }

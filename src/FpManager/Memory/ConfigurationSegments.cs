@@ -25,6 +25,7 @@ public sealed class ConfigurationSegments
         Neighbour = Open(SegmentNames.Neighbour, SegmentKind.Neighbour, Capacities.Neighbours, NeighbourSegment.BodyLength);
         Adjacency = Open(SegmentNames.Adjacency, SegmentKind.Adjacency, Capacities.Adjacencies, AdjacencySegment.BodyLength);
         Fib4 = Open(SegmentNames.Fib4, SegmentKind.Fib4, Capacities.Fib4Groups, Fib4Segment.BodyLength);
+        FibTrie = Open(SegmentNames.FibTrie, SegmentKind.FibTrie, Capacities.FibTrieUnits, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         UseStamps = Open(SegmentNames.UseStamps, SegmentKind.UseStamps, Capacities.Neighbours, UseStampSegment.BodyLength);
     }
 
@@ -43,6 +44,8 @@ public sealed class ConfigurationSegments
     public Segment Adjacency { get; }
 
     public Segment Fib4 { get; }
+
+    public Segment FibTrie { get; }
 
     public Segment UseStamps { get; }
 

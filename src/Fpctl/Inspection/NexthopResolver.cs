@@ -19,7 +19,7 @@ internal sealed class NexthopResolver(InstanceTables tables)
     /// The ways out of a nexthop: one, or one per member of a group (a worker chooses by flow hash). Without a destination an
     /// on-link nexthop counts as forwarding, since what happens depends on the neighbour.
     /// </summary>
-    public IReadOnlyList<Resolution> Resolve(int nexthop, uint? destination)
+    public IReadOnlyList<Resolution> Resolve(int nexthop, IpAddress? destination)
     {
         NexthopWord word = tables.Word(nexthop);
         if (word.Action != NexthopAction.Group)
@@ -40,7 +40,7 @@ internal sealed class NexthopResolver(InstanceTables tables)
         return members;
     }
 
-    private Resolution Single(int nexthop, NexthopWord word, uint? destination, uint weight)
+    private Resolution Single(int nexthop, NexthopWord word, IpAddress? destination, uint weight)
     {
         switch (word.Action)
         {
@@ -48,7 +48,7 @@ internal sealed class NexthopResolver(InstanceTables tables)
                 Adjacency a = tables.Adjacency((int)word.Index);
                 return new Resolution(true, default, false, (int)word.Index, a.IfIndex, word.Mtu, weight, nexthop);
             case NexthopAction.OnLink:
-                int adjacency = destination is uint d ? tables.NeighbourHash.Find(word.Index, d) : -1;
+                int adjacency = destination is IpAddress d ? tables.NeighbourHash.Find(word.Index, d) : -1;
                 bool forward = destination is null || adjacency >= 0;
                 return new Resolution(forward, PuntReason.NoNeighbour, true, adjacency, word.Index, word.Mtu, weight, nexthop);
             default:

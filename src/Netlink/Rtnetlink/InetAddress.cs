@@ -21,10 +21,17 @@ public readonly record struct InetAddress
 
     public bool IsNone => Length == 0;
 
+    /// <summary>The first and last 64 bits of an IPv6 address in host byte order; of an IPv4 address Low is all.</summary>
+    public ulong High => _high;
+
+    public ulong Low => _low;
+
     /// <summary>The IPv4 address in host byte order; 0 when this is none.</summary>
     public uint V4 => Length == 4 ? (uint)_low : 0;
 
     public static InetAddress FromV4(uint hostOrder) => new(4, 0, hostOrder);
+
+    public static InetAddress FromV6(ulong high, ulong low) => new(16, high, low);
 
     /// <summary>False unless there are exactly 4 or 16 bytes.</summary>
     public static bool TryRead(ReadOnlySpan<byte> networkOrder, out InetAddress address)

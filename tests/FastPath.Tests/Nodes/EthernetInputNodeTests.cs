@@ -17,8 +17,8 @@ public sealed unsafe class EthernetInputNodeTests : IDisposable
     [InlineData(0x0801)]
     [InlineData(0x0900)]
     [InlineData(46)]
-    public void OtherEtherTypeLeavesByNotIpv4(int type) =>
-        _router.AssertPunts(PuntReason.NotIpv4, Ether(type: type).Ipv4().Udp().Build());
+    public void OtherEtherTypeLeavesByNotIp(int type) =>
+        _router.AssertPunts(PuntReason.NotIp, Ether(type: type).Ipv4().Udp().Build());
 
     [Theory]
     [InlineData(0)]
@@ -34,8 +34,8 @@ public sealed unsafe class EthernetInputNodeTests : IDisposable
         _router.AssertPunts(PuntReason.Truncated, Ether().Ipv4().Udp().Build()[..length]);
 
     [Fact]
-    public void ShortFrameOfOtherEtherTypeLeavesByNotIpv4() =>
-        _router.AssertPunts(PuntReason.NotIpv4, Ether(type: EtherType.Arp).Build());
+    public void ShortFrameOfOtherEtherTypeLeavesByNotIp() =>
+        _router.AssertPunts(PuntReason.NotIp, Ether(type: EtherType.Arp).Build());
 
     [Fact]
     public void CountsPacketsAndBytesOfTheIngressPort()

@@ -141,7 +141,7 @@ public sealed unsafe class L4ChecksumNodeTests : IDisposable
     [Fact]
     public void DemotedPacketsAreCompletedToo()
     {
-        _router.Tables.Vrf->PassAll = 1;
+        _router.Tables.Vrf->PassAll = Families.Both;
         Outcome o = _router.Run(Ether().Ipv4().Udp(partialChecksum: true).Payload(7).Build(), partialChecksums: true);
         Assert.Equal((PuntReason.Demoted, 1ul), (o.Reason, Completed));
         Assert.Equal(Ether().Ipv4().Udp().Payload(7).Build(), o.Bytes);

@@ -35,6 +35,7 @@ public sealed unsafe class LabTables : IDisposable
             Adjacencies = (Adjacency*)Map(AdjacencySegment.BodyLength),
             Neighbours = _neighbours,
             Fib = new Fib4Reader(_table24, _groups),
+            Tries = new FibTrieReader(Map(FibTrieSegment.BodyLength(Capacities.FibTrieUnits))),
             LocalAddresses = new LocalAddressFilter((ulong*)Map(LocalAddressFilter.Bytes)),
             Addresses = _addresses.Reader,
             UseStamps = (uint*)Map(UseStampSegment.BodyLength),
@@ -85,21 +86,21 @@ public sealed unsafe class LabTables : IDisposable
 
     public void AddNeighbour(uint ifindex, uint address, int adjacency)
     {
-        ulong key = NeighbourHash.Key(ifindex, address);
-        ulong i = NeighbourHash.Home(key);
-        while (_neighbours.Bucket(i)->Key != 0 && _neighbours.Bucket(i)->Key != key)
+        IpAddress key = IpAddress.FromV4(address);
+        ulong i = NeighbourHash.Home(ifindex, key);
+        while (_neighbours.Bucket(i)->IfIndex != 0 && (_neighbours.Bucket(i)->IfIndex != ifindex || _neighbours.Bucket(i)->Address != key))
         {
             i++;
         }
 
-        *_neighbours.Bucket(i) = new NeighbourBucket { Key = key, Value = (ulong)(adjacency + 1) };
+        *_neighbours.Bucket(i) = new NeighbourBucket { IfIndex = ifindex, Address = key, Value = (ulong)(adjacency + 1) };
     }
 
     /// <summary>An address without its local route: the interface is down.</summary>
     public void AddAddress(uint address)
     {
-        Tables.LocalAddresses.Set(address);
-        _addresses.Write(_addresses.Allocate(), new AddressRecord { Local = address });
+        Tables.LocalAddresses.Set(IpAddress.FromV4(address));
+        _addresses.Write(_addresses.Allocate(), new AddressRecord { Local = IpAddress.FromV4(address) });
     }
 
     public void AddLocalAddress(uint address)

@@ -13,11 +13,11 @@ public sealed unsafe class PipelineTests : IDisposable
     public void DemotedVrfLeavesEverythingToLinux()
     {
         byte[][] burst = [Ether().Ipv4().Udp().Build(), Ether().Ipv4(ttl: 1).Udp().Build(), Ether(type: 0x86dd).Build(), new byte[5]];
-        _router.Tables.Vrf->PassAll = 1;
+        _router.Tables.Vrf->PassAll = Families.Both;
         Outcome[] o = _router.Run(burst);
         Assert.All(o, x => Assert.Equal((Verdict.Punt, PuntReason.Demoted), (x.Verdict, x.Reason)));
         Assert.Equal(burst, o.Select(x => x.Bytes));
-        _router.Tables.Vrf->PassAll = 0;
+        _router.Tables.Vrf->PassAll = Families.None;
         _router.AssertForwards(burst[0], port: 1);
     }
 
@@ -66,7 +66,7 @@ public sealed unsafe class PipelineTests : IDisposable
             PuntReason.NoRoute, PuntReason.NoNeighbour, PuntReason.TtlExpired, PuntReason.FragmentationNeeded, PuntReason.IpOptions,
             PuntReason.Local, PuntReason.Broadcast, PuntReason.Multicast, PuntReason.Blackhole, PuntReason.Unreachable,
             PuntReason.RedirectNeeded, PuntReason.MartianSource, PuntReason.MartianDestination, PuntReason.HeaderError,
-            PuntReason.ChecksumError, PuntReason.Truncated, PuntReason.LinkDown, PuntReason.TosRoute, PuntReason.NotIpv4,
+            PuntReason.ChecksumError, PuntReason.Truncated, PuntReason.LinkDown, PuntReason.TosRoute, PuntReason.NotIp,
         })
         {
             Assert.True(seen.GetValueOrDefault($"{Verdict.Punt} {r}") > 10, $"{r} was hardly reached");

@@ -50,7 +50,7 @@ public sealed class ReferenceModel
         PuntReason? fault = Fault(packet, checkSource);
         if (fault is PuntReason f)
         {
-            bool broken = f is PuntReason.Truncated or PuntReason.NotIpv4 or PuntReason.HeaderError or PuntReason.ChecksumError;
+            bool broken = f is PuntReason.Truncated or PuntReason.NotIp or PuntReason.HeaderError or PuntReason.ChecksumError;
             return [new Outcome(Verdict.Punt, f, null, virtualPort && !broken ? Completed(packet) : packet)];
         }
 
@@ -67,7 +67,7 @@ public sealed class ReferenceModel
 
         if (p[12] != 8 || p[13] != 0)
         {
-            return PuntReason.NotIpv4;
+            return PuntReason.NotIp;
         }
 
         if (p.Length < 34)

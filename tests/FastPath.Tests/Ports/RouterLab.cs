@@ -297,13 +297,14 @@ internal sealed unsafe class RouterLab : IDisposable
         _ = Make(SegmentNames.Neighbour, SegmentKind.Neighbour, NeighbourSegment.BodyLength);
         Segment adjacency = Make(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);
         Segment fib = Make(SegmentNames.Fib4, SegmentKind.Fib4, Fib4Segment.BodyLength);
+        _ = Make(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         _ = Make(SegmentNames.UseStamps, SegmentKind.UseStamps, UseStampSegment.BodyLength);
 
         RecordTableWriter<AddressRecord> addresses = new(AddressSegment.Records(address), Capacities.Addresses);
         foreach (uint local in (uint[])[0x0a010001, 0x0a020001])
         {
-            addresses.Write(addresses.Allocate(), new AddressRecord { Local = local, Peer = local, PrefixLength = 24 });
-            AddressSegment.Filter(address).Set(local);
+            addresses.Write(addresses.Allocate(), new AddressRecord { Local = IpAddress.FromV4(local), Peer = IpAddress.FromV4(local), PrefixLength = 24 });
+            AddressSegment.Filter4(address).Set(IpAddress.FromV4(local));
         }
 
         ulong to = Mac(2, 2), from = Mac(2, 1);
@@ -313,7 +314,7 @@ internal sealed unsafe class RouterLab : IDisposable
             MacHigh = (uint)(from >> 16),
             PortId = 1,
             Mtu = 1500,
-            Address = 0x0a020002,
+            Address = IpAddress.FromV4(0x0a020002),
         };
         NexthopSegment.Words(nexthop)[1] = NexthopWord.Forward(1, 1500).Value;
         Fib4Segment.Table24(fib)[0x0a0200] = 1 | (24u << Fib4Reader.DepthShift);

@@ -74,14 +74,14 @@ public sealed unsafe class RouterTests
     {
         using RouterLab lab = new();
         lab.Start();
-        lab.Vrf->PassAll = 1;
+        lab.Vrf->PassAll = Families.Both;
         Volatile.Write(ref lab.Vrf->Change, lab.Vrf->Change + 1);
         Thread.Sleep(50);
         byte[] sent = LabFrames.Udp();
         lab.SendLeft(sent);
         Assert.Equal(LabFrames.Forwarded(sent), lab.ReceiveRight(LabFrames.IsUdp)); // by Linux
         Assert.Equal(0ul, lab.Counters(0)->Rx);
-        lab.Vrf->PassAll = 0;
+        lab.Vrf->PassAll = Families.None;
         Volatile.Write(ref lab.Vrf->Change, lab.Vrf->Change + 1);
         Thread.Sleep(50);
         lab.SendLeft(sent);

@@ -149,8 +149,8 @@ public sealed unsafe class ShowTests : IDisposable
         _instance.Addresses.Write(_instance.Addresses.Allocate(), new AddressRecord
         {
             IfIndex = TestInstance.R0,
-            Local = TestInstance.Ip("10.1.0.1"),
-            Peer = TestInstance.Ip("10.1.0.1"),
+            Local = IpAddress.FromV4(TestInstance.Ip("10.1.0.1")),
+            Peer = IpAddress.FromV4(TestInstance.Ip("10.1.0.1")),
             Broadcast = TestInstance.Ip("10.1.0.255"),
             PrefixLength = 24,
             Label = Name16.From("r0"),
@@ -174,7 +174,7 @@ public sealed unsafe class ShowTests : IDisposable
     public void VrfTellsSynchronizationAndTableSizes()
     {
         _instance.Vrf->Synchronized = 1;
-        _instance.Vrf->PassAll = 1;
+        _instance.Vrf->PassAll = Families.Both;
         _instance.Route("10.9.0.0/16", _instance.OnLink(TestInstance.R1));
         VrfView v = new VrfReader(_instance.Tables).Show("blue");
         Assert.Equal(("blue", true, true, 1, 3), (v.Name, v.Synced, v.PassAll, v.Tables.Routes.Used, v.Tables.Interfaces.Used));

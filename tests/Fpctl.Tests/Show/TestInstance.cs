@@ -29,6 +29,7 @@ internal sealed unsafe class TestInstance : IDisposable
         Add(SegmentNames.Neighbour, SegmentKind.Neighbour, NeighbourSegment.BodyLength);
         Add(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);
         Add(SegmentNames.Fib4, SegmentKind.Fib4, Fib4Segment.BodyLength);
+        Add(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         Add(SegmentNames.UseStamps, SegmentKind.UseStamps, UseStampSegment.BodyLength);
         Add(SegmentNames.FastPathState, SegmentKind.FastPathState, FastPathStateSegment.BodyLength);
         Interfaces = new(this[SegmentNames.Interface].Body, Capacities.Interfaces);
@@ -114,9 +115,9 @@ internal sealed unsafe class TestInstance : IDisposable
     /// <summary>Forwards when the neighbour is there already.</summary>
     public int Via(string gateway, uint ifindex, uint objectId = 0)
     {
-        int adjacency = NeighbourSegment.Hash(this[SegmentNames.Neighbour]).Find(ifindex, Ip(gateway));
+        int adjacency = NeighbourSegment.Hash(this[SegmentNames.Neighbour]).Find(ifindex, IpAddress.FromV4(Ip(gateway)));
         return Nexthop(
-            new NexthopRecord { Kind = NexthopKind.Single, IfIndex = ifindex, Gateway = Ip(gateway), ObjectId = objectId, Generation = 1 },
+            new NexthopRecord { Kind = NexthopKind.Single, IfIndex = ifindex, Gateway = IpAddress.FromV4(Ip(gateway)), ObjectId = objectId, Generation = 1 },
             adjacency < 0 ? NexthopWord.Punt(PuntReason.NoNeighbour) : NexthopWord.Forward(adjacency, 1500));
     }
 
@@ -139,7 +140,7 @@ internal sealed unsafe class TestInstance : IDisposable
     public int Neighbour(string address, uint ifindex, byte mac, ushort state = 2)
     {
         int slot = Neighbours.Allocate();
-        NeighbourRecord r = new() { IfIndex = ifindex, Address = Ip(address), State = state, Adjacency = mac == 0 ? -1 : _adjacencies };
+        NeighbourRecord r = new() { IfIndex = ifindex, Address = IpAddress.FromV4(Ip(address)), State = state, Adjacency = mac == 0 ? -1 : _adjacencies };
         if (mac != 0)
         {
             r.AddressLength = 6;
@@ -153,13 +154,13 @@ internal sealed unsafe class TestInstance : IDisposable
             bytes[11] = (byte)ifindex;
             AdjacencySegment.Table(this[SegmentNames.Adjacency])[_adjacencies] = a;
             NeighbourHash hash = NeighbourSegment.Hash(this[SegmentNames.Neighbour]);
-            ulong i = NeighbourHash.Home(NeighbourHash.Key(ifindex, r.Address));
-            while (hash.Bucket(i)->Key != 0)
+            ulong i = NeighbourHash.Home(ifindex, r.Address);
+            while (hash.Bucket(i)->IfIndex != 0)
             {
                 i++;
             }
 
-            *hash.Bucket(i) = new NeighbourBucket { Key = NeighbourHash.Key(ifindex, r.Address), Value = (ulong)_adjacencies++ + 1 };
+            *hash.Bucket(i) = new NeighbourBucket { IfIndex = ifindex, Address = r.Address, Value = (ulong)_adjacencies++ + 1 };
         }
 
         Neighbours.Write(slot, r);

@@ -21,13 +21,13 @@ public sealed unsafe class VerifierTests : IDisposable
         }
 
         _instance.Neighbour("10.2.0.2", TestInstance.R1, 0x42);
-        _kernel.Neighbours.Add(new KernelNeighbour(TestInstance.R1, TestInstance.Ip("10.2.0.2"), 4, 0x020000000142, true));
+        _kernel.Neighbours.Add(new KernelNeighbour(TestInstance.R1, IpAddress.FromV4(TestInstance.Ip("10.2.0.2")), 4, 0x020000000142, true));
         _via = _instance.Via("10.2.0.2", TestInstance.R1);
-        Both("10.1.0.0/24", _instance.OnLink(TestInstance.R0), new KernelHop(TestInstance.R0, 0, 1, 0, false));
-        Both("10.2.0.0/24", _instance.OnLink(TestInstance.R1), new KernelHop(TestInstance.R1, 0, 1, 0, false));
+        Both("10.1.0.0/24", _instance.OnLink(TestInstance.R0), new KernelHop(TestInstance.R0, default, 1, 0, false));
+        Both("10.2.0.0/24", _instance.OnLink(TestInstance.R1), new KernelHop(TestInstance.R1, default, 1, 0, false));
         Both("10.9.0.0/16", _via, Hop("10.2.0.2", TestInstance.R1));
         Both("0.0.0.0/0", _via, Hop("10.2.0.2", TestInstance.R1));
-        Both("10.1.0.1/32", _instance.Punt(PuntReason.Local), new KernelHop(TestInstance.R0, 0, 1, 0, false), KernelNames.RTN_LOCAL, KernelNames.TableLocal);
+        Both("10.1.0.1/32", _instance.Punt(PuntReason.Local), new KernelHop(TestInstance.R0, default, 1, 0, false), KernelNames.RTN_LOCAL, KernelNames.TableLocal);
     }
 
     public void Dispose() => _instance.Dispose();
@@ -99,8 +99,8 @@ public sealed unsafe class VerifierTests : IDisposable
     [Fact]
     public void NeighbourStatesThatTheKernelChangesByItselfAreEqual()
     {
-        _kernel.Neighbours.Add(new KernelNeighbour(TestInstance.R1, TestInstance.Ip("10.2.0.50"), 0x20, 0, false));
-        _kernel.Neighbours.Add(new KernelNeighbour(TestInstance.R1, TestInstance.Ip("224.0.0.22"), 0x40, 0x01005e000016, true));
+        _kernel.Neighbours.Add(new KernelNeighbour(TestInstance.R1, IpAddress.FromV4(TestInstance.Ip("10.2.0.50")), 0x20, 0, false));
+        _kernel.Neighbours.Add(new KernelNeighbour(TestInstance.R1, IpAddress.FromV4(TestInstance.Ip("224.0.0.22")), 0x40, 0x01005e000016, true));
         foreach (ushort state in (ushort[])[2, 4, 8, 0x10, 0x80])
         {
             _kernel.Neighbours[0] = _kernel.Neighbours[0] with { State = state };
@@ -112,7 +112,7 @@ public sealed unsafe class VerifierTests : IDisposable
     public void InterfaceMtuAddressAndNexthopDifferencesAreFound()
     {
         _kernel.Interfaces[2] = _kernel.Interfaces[2] with { Mtu = 9000 };
-        _kernel.Addresses.Add(new KernelAddress(TestInstance.R0, TestInstance.Ip("10.1.0.1"), TestInstance.Ip("10.1.0.1"), 24, 0, 0));
+        _kernel.Addresses.Add(new KernelAddress(TestInstance.R0, IpAddress.FromV4(TestInstance.Ip("10.1.0.1")), IpAddress.FromV4(TestInstance.Ip("10.1.0.1")), 24, 0, 0));
         _kernel.Nexthops.Add(new KernelNexthop(5, Hop("10.2.0.2", TestInstance.R1), false, []));
         IReadOnlyList<Difference> d = Run().Differences;
         Assert.Contains(d, x => x is { Kind: "interface", Object: "r1 (ifindex 11)" });
@@ -134,14 +134,14 @@ public sealed unsafe class VerifierTests : IDisposable
     {
         // local before main, the lowest metric, a TOS route punts its prefix, groups with weights, table default last
         Both("10.20.0.0/16", _via, Hop("10.2.0.2", TestInstance.R1), metric: 5);
-        Both("10.20.0.0/16", _instance.OnLink(TestInstance.R0), new KernelHop(TestInstance.R0, 0, 1, 0, false), metric: 50, compiled: false);
+        Both("10.20.0.0/16", _instance.OnLink(TestInstance.R0), new KernelHop(TestInstance.R0, default, 1, 0, false), metric: 50, compiled: false);
         int tos = _instance.Punt(PuntReason.TosRoute);
         Both("10.21.0.0/16", _via, Hop("10.2.0.2", TestInstance.R1), tos: 0x10, compiled: false);
         _instance.Compile(TestInstance.Ip("10.21.0.0"), 16, tos);
         int other = _instance.OnLink(TestInstance.R0);
-        Both("10.22.0.0/16", _instance.Group((_via, 1), (other, 3)), [Hop("10.2.0.2", TestInstance.R1), new KernelHop(TestInstance.R0, 0, 3, 0, false)]);
+        Both("10.22.0.0/16", _instance.Group((_via, 1), (other, 3)), [Hop("10.2.0.2", TestInstance.R1), new KernelHop(TestInstance.R0, default, 3, 0, false)]);
         Both("10.23.0.0/16", _instance.Punt(PuntReason.Blackhole), [], KernelNames.RTN_BLACKHOLE);
-        Both("10.1.0.255/32", _instance.Punt(PuntReason.Broadcast), new KernelHop(TestInstance.R0, 0, 1, 0, false), KernelNames.RTN_BROADCAST, KernelNames.TableLocal);
+        Both("10.1.0.255/32", _instance.Punt(PuntReason.Broadcast), new KernelHop(TestInstance.R0, default, 1, 0, false), KernelNames.RTN_BROADCAST, KernelNames.TableLocal);
         VerifyReport r = Run();
         Assert.Empty(r.Differences);
 
@@ -176,7 +176,7 @@ public sealed unsafe class VerifierTests : IDisposable
         Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(10));
     }
 
-    private static KernelHop Hop(string gateway, uint ifindex) => new(ifindex, TestInstance.Ip(gateway), 1, 0, false);
+    private static KernelHop Hop(string gateway, uint ifindex) => new(ifindex, IpAddress.FromV4(TestInstance.Ip(gateway)), 1, 0, false);
 
     private static KernelRoute Kernel(
         string prefix, KernelHop[] hops, byte type = 1, uint table = KernelNames.TableMain, uint metric = 0, byte tos = 0)

@@ -1,29 +1,30 @@
-using System.Buffers.Binary;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using Wire = FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.FpManager.Features.Address;
 
-/// <summary>IPv4 addresses, and the filter that lets workers rule out that a source is our own.</summary>
+/// <summary>Our own addresses, and the filters that let workers rule out that a source is one of them.</summary>
 public sealed class AddressStore
 {
-    private readonly record struct Key(uint IfIndex, uint Local, uint Peer, byte PrefixLength);
+    private readonly record struct Key(uint IfIndex, IpAddress Local, IpAddress Peer, byte PrefixLength);
 
     private readonly RecordTableWriter<AddressRecord> _records;
-    private readonly LocalAddressFilter _filter;
+    private readonly LocalAddressFilter _filter4;
+    private readonly LocalAddressFilter _filter6;
     private readonly Dictionary<Key, int> _slots = [];
 
     public unsafe AddressStore(Segment segment)
     {
         _records = new RecordTableWriter<AddressRecord>(AddressSegment.Records(segment), Capacities.Addresses);
-        _filter = AddressSegment.Filter(segment);
+        _filter4 = AddressSegment.Filter4(segment);
+        _filter6 = AddressSegment.Filter6(segment);
         foreach ((int slot, AddressRecord r) in _records.Reader.All())
         {
             _slots[KeyOf(r)] = slot;
         }
 
-        RebuildFilter();
+        RebuildFilters();
     }
 
     /// <returns>False when the table is full.</returns>
@@ -32,16 +33,16 @@ public sealed class AddressStore
         AddressRecord r = new()
         {
             IfIndex = wire.Ifindex,
-            Local = Ipv4(wire.Local),
-            Peer = Ipv4(wire.Address_),
-            Broadcast = Ipv4(wire.Broadcast),
+            Local = IpAddress.FromBytes(wire.Local.Span),
+            Peer = IpAddress.FromBytes(wire.Address_.Span),
+            Broadcast = IpAddress.FromBytes(wire.Broadcast.Span).V4,
             Flags = wire.Flags,
             PrefixLength = (byte)wire.PrefixLength,
             Scope = (byte)wire.Scope,
             Label = Name16.From(wire.Label),
             Generation = generation,
         };
-        _filter.Set(r.Local);
+        (r.Local.IsV4 ? _filter4 : _filter6).Set(r.Local);
         if (!_slots.TryGetValue(KeyOf(r), out int slot))
         {
             slot = _records.Allocate();
@@ -58,7 +59,7 @@ public sealed class AddressStore
     }
 
     public bool Remove(Wire.Address wire) =>
-        Remove(new Key(wire.Ifindex, Ipv4(wire.Local), Ipv4(wire.Address_), (byte)wire.PrefixLength));
+        Remove(new Key(wire.Ifindex, IpAddress.FromBytes(wire.Local.Span), IpAddress.FromBytes(wire.Address_.Span), (byte)wire.PrefixLength));
 
     public int Sweep(ulong generation)
     {
@@ -66,10 +67,6 @@ public sealed class AddressStore
         stale.ForEach(k => Remove(k));
         return stale.Count;
     }
-
-    /// <summary>Four bytes in network order, 0 for anything else.</summary>
-    public static uint Ipv4(Google.Protobuf.ByteString bytes) =>
-        bytes.Length == 4 ? BinaryPrimitives.ReadUInt32BigEndian(bytes.Span) : 0;
 
     private static Key KeyOf(in AddressRecord r) => new(r.IfIndex, r.Local, r.Peer, r.PrefixLength);
 
@@ -81,19 +78,25 @@ public sealed class AddressStore
         }
 
         _records.Free(slot);
-        RebuildFilter();
+        RebuildFilters();
         return true;
     }
 
-    private void RebuildFilter()
+    private void RebuildFilters()
+    {
+        _filter4.Replace(Words(ofV4: true));
+        _filter6.Replace(Words(ofV4: false));
+    }
+
+    private ulong[] Words(bool ofV4)
     {
         ulong[] words = new ulong[LocalAddressFilter.Bytes / 8];
-        foreach (Key k in _slots.Keys)
+        foreach (Key k in _slots.Keys.Where(k => k.Local.IsV4 == ofV4))
         {
             uint h = LocalAddressFilter.Hash(k.Local);
             words[h >> 6] |= 1ul << (int)(h & 63);
         }
 
-        _filter.Replace(words);
+        return words;
     }
 }

@@ -31,7 +31,7 @@ public sealed unsafe class DemotionStore
     }
 
     /// <returns>False when the table is full; the whole VRF is then left to Linux.</returns>
-    public bool TryRaise(string @object, string reason, DemotionEffect effect, uint ifindex, ulong generation)
+    public bool TryRaise(string @object, string reason, DemotionEffect effect, uint ifindex, Families families, ulong generation)
     {
         ulong since = MonotonicClock.Nanoseconds;
         if (_slots.TryGetValue(@object, out int slot))
@@ -51,6 +51,7 @@ public sealed unsafe class DemotionStore
         {
             Effect = effect,
             IfIndex = ifindex,
+            Families = families,
             Generation = generation,
             Since = since,
             Object = Text256.From(@object),
@@ -93,20 +94,20 @@ public sealed unsafe class DemotionStore
     /// <summary>Makes VrfState say what the demotions and ports amount to.</summary>
     public void Publish()
     {
-        uint passAll = _withoutRoom.Count > 0 ? 1u : 0;
+        Families passAll = _withoutRoom.Count > 0 ? Families.Both : Families.None;
         uint[] ingress = new uint[Capacities.Ports];
         foreach (int s in _slots.Values)
         {
             DemotionRecord d = _records[s];
-            passAll |= d.Effect == DemotionEffect.Vrf ? 1u : 0;
+            passAll |= d.Effect == DemotionEffect.Vrf ? d.Families : Families.None;
             if (d.Effect == DemotionEffect.Ingress && _interfaces.TryGet(d.IfIndex, out InterfaceRecord i) && i.PortId < Capacities.Ports)
             {
-                ingress[i.PortId] = 1;
+                ingress[i.PortId] |= (uint)d.Families;
             }
         }
 
         bool changed = _vrf->PassAll != passAll;
-        Volatile.Write(ref _vrf->PassAll, passAll);
+        Volatile.Write(ref *(uint*)&_vrf->PassAll, (uint)passAll);
         for (int p = 0; p < Capacities.Ports; p++)
         {
             uint ifindex = p < _interfaces.PortNames.Count ? _interfaces.PortIfIndex(p) : 0;

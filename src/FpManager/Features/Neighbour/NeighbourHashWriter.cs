@@ -18,7 +18,7 @@ public sealed unsafe class NeighbourHashWriter
         _reclaimer = reclaimer;
         for (ulong i = 0; i <= NeighbourHash.Mask; i++)
         {
-            if (_hash.Bucket(i)->Key != 0)
+            if (_hash.Bucket(i)->IfIndex != 0)
             {
                 _keys++;
                 if (_hash.Bucket(i)->Value == 0)
@@ -30,28 +30,28 @@ public sealed unsafe class NeighbourHashWriter
     }
 
     /// <summary>Every key with its adjacency index, for the restart.</summary>
-    public IEnumerable<(ulong Key, int Adjacency)> All()
+    public IEnumerable<(NeighbourKey Key, int Adjacency)> All()
     {
         for (ulong i = 0; i <= NeighbourHash.Mask; i++)
         {
-            (ulong key, ulong value) = Load(i);
-            if (value != 0)
+            NeighbourBucket b = Load(i);
+            if (b.Value != 0)
             {
-                yield return (key, (int)value - 1);
+                yield return (new NeighbourKey((uint)b.IfIndex, b.Address), (int)b.Value - 1);
             }
         }
     }
 
     /// <summary>Publishes an adjacency index for a neighbour, -1 for none. False when the hash is too full.</summary>
-    public bool TrySet(uint ifindex, uint address, int adjacency)
+    public bool TrySet(NeighbourKey key, int adjacency)
     {
-        ulong key = NeighbourHash.Key(ifindex, address), value = (ulong)(adjacency + 1);
+        ulong value = (ulong)(adjacency + 1);
         ulong? reusable = null;
-        for (ulong n = 0, i = NeighbourHash.Home(key); n <= NeighbourHash.Mask; n++, i++)
+        for (ulong n = 0, i = NeighbourHash.Home(key.IfIndex, key.Address); n <= NeighbourHash.Mask; n++, i++)
         {
             NeighbourBucket* b = _hash.Bucket(i);
             ulong slot = i & NeighbourHash.Mask;
-            if (b->Key == key)
+            if (b->IfIndex == key.IfIndex && b->Address == key.Address)
             {
                 _reusable.Remove(slot);
                 Volatile.Write(ref b->Value, value);
@@ -68,7 +68,7 @@ public sealed unsafe class NeighbourHashWriter
                 reusable = slot;
             }
 
-            if (b->Key == 0)
+            if (b->IfIndex == 0)
             {
                 if (value == 0)
                 {
@@ -88,7 +88,8 @@ public sealed unsafe class NeighbourHashWriter
 
                 NeighbourBucket* free = _hash.Bucket(reusable.Value);
                 _reusable.Remove(reusable.Value);
-                Volatile.Write(ref free->Key, key);
+                free->Address = key.Address;
+                Volatile.Write(ref free->IfIndex, key.IfIndex);
                 Volatile.Write(ref free->Value, value);
                 return true;
             }
@@ -97,7 +98,7 @@ public sealed unsafe class NeighbourHashWriter
         return false;
     }
 
-    private (ulong Key, ulong Value) Load(ulong i) => (_hash.Bucket(i)->Key, _hash.Bucket(i)->Value);
+    private NeighbourBucket Load(ulong i) => *_hash.Bucket(i);
 
     private void Release(ulong slot) => _reclaimer.Retire(() =>
     {

@@ -7,7 +7,10 @@ using Wire = FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.FpManager.Features.Neighbour;
 
-/// <summary>Neighbours, and the adjacencies that workers rewrite by. An adjacency is never edited: a change makes a new one.</summary>
+/// <summary>Who a neighbour is.</summary>
+public readonly record struct NeighbourKey(uint IfIndex, IpAddress Address);
+
+/// <summary>Neighbours of both families, and the adjacencies that workers rewrite by. An adjacency is never edited: a change makes a new one.</summary>
 public sealed unsafe class NeighbourStore
 {
     /// <summary>NUD_VALID of include/net/neighbour.h: the link address may be used.</summary>
@@ -17,7 +20,7 @@ public sealed unsafe class NeighbourStore
     private const ulong Removed = 0;
 
     private readonly RecordTableWriter<NeighbourRecord> _records;
-    private readonly Dictionary<ulong, int> _slots = [];
+    private readonly Dictionary<NeighbourKey, int> _slots = [];
     private readonly NeighbourHashWriter _hash;
     private readonly Adjacency* _adjacencies;
     private readonly Stack<int> _freeAdjacencies = new();
@@ -35,27 +38,20 @@ public sealed unsafe class NeighbourStore
         Restore();
     }
 
-    /// <summary>Told that what a neighbour resolves to has changed: (ifindex, address).</summary>
-    public Action<uint, uint> Changed { get; set; } = (_, _) => { };
+    /// <summary>Told that what a neighbour resolves to has changed.</summary>
+    public Action<NeighbourKey> Changed { get; set; } = _ => { };
 
     /// <summary>Adjacency index of a neighbour, -1 when workers can't use it now.</summary>
-    public int AdjacencyOf(uint ifindex, uint address) =>
-        _slots.TryGetValue(NeighbourHash.Key(ifindex, address), out int slot) ? _records[slot].Adjacency : -1;
+    public int AdjacencyOf(NeighbourKey key) => _slots.TryGetValue(key, out int slot) ? _records[slot].Adjacency : -1;
 
     /// <returns>False when a table is full; the neighbour's packets are then punted.</returns>
     public bool TryUpsert(Wire.Neighbour wire, ulong generation)
     {
-        uint address = AddressStore.Ipv4(wire.Destination);
-        if (address == 0)
-        {
-            return true; // IPv6 neighbours come with IPv6
-        }
-
-        ulong key = NeighbourHash.Key(wire.Ifindex, address);
+        NeighbourKey key = new(wire.Ifindex, IpAddress.FromBytes(wire.Destination.Span));
         NeighbourRecord r = new()
         {
-            IfIndex = wire.Ifindex,
-            Address = address,
+            IfIndex = key.IfIndex,
+            Address = key.Address,
             State = (ushort)wire.State,
             Flags = (byte)wire.Flags,
             AddressLength = (byte)Math.Min(6, wire.Lladdr.Length),
@@ -86,9 +82,8 @@ public sealed unsafe class NeighbourStore
         return Resolve(slot);
     }
 
-    public void Remove(uint ifindex, uint address)
+    public void Remove(NeighbourKey key)
     {
-        ulong key = NeighbourHash.Key(ifindex, address);
         if (!_slots.Remove(key, out int slot))
         {
             return;
@@ -97,12 +92,12 @@ public sealed unsafe class NeighbourStore
         int adjacency = _records[slot].Adjacency;
         if (adjacency >= 0)
         {
-            _hash.TrySet(ifindex, address, -1);
-            Changed(ifindex, address);
+            _hash.TrySet(key, -1);
+            Changed(key);
         }
 
         // Its use stamp has the slot's number: reuse waits until no worker can write the stamp any more.
-        _records.Write(slot, new NeighbourRecord { IfIndex = ifindex, Address = address, Adjacency = -1, Generation = Removed });
+        _records.Write(slot, new NeighbourRecord { IfIndex = key.IfIndex, Address = key.Address, Adjacency = -1, Generation = Removed });
         _reclaimer.Retire(() =>
         {
             FreeAdjacency(adjacency);
@@ -113,7 +108,7 @@ public sealed unsafe class NeighbourStore
     /// <summary>The interface changed (address, MTU, up, port): its adjacencies are made anew.</summary>
     public void InterfaceChanged(uint ifindex)
     {
-        foreach ((ulong key, int slot) in _slots.Where(s => (uint)(s.Key >> 32) == ifindex).ToList())
+        foreach (int slot in _slots.Where(s => s.Key.IfIndex == ifindex).Select(s => s.Value).ToList())
         {
             Resolve(slot);
         }
@@ -121,8 +116,8 @@ public sealed unsafe class NeighbourStore
 
     public int Sweep(ulong generation)
     {
-        List<ulong> stale = [.. _slots.Where(s => _records[s.Value].Generation != generation).Select(s => s.Key)];
-        stale.ForEach(k => Remove((uint)(k >> 32), (uint)k));
+        List<NeighbourKey> stale = [.. _slots.Where(s => _records[s.Value].Generation != generation).Select(s => s.Key)];
+        stale.ForEach(Remove);
         return stale.Count;
     }
 
@@ -162,8 +157,9 @@ public sealed unsafe class NeighbourStore
         }
 
         _records.Write(slot, r);
-        room &= _hash.TrySet(r.IfIndex, r.Address, r.Adjacency);
-        Changed(r.IfIndex, r.Address);
+        NeighbourKey key = new(r.IfIndex, r.Address);
+        room &= _hash.TrySet(key, r.Adjacency);
+        Changed(key);
         if (old >= 0)
         {
             _reclaimer.Retire(() => FreeAdjacency(old));
@@ -215,7 +211,7 @@ public sealed unsafe class NeighbourStore
         HashSet<int> live = [];
         foreach ((int slot, NeighbourRecord r) in _records.Reader.All().ToList())
         {
-            if (r.Generation == Removed || !_slots.TryAdd(NeighbourHash.Key(r.IfIndex, r.Address), slot))
+            if (r.Generation == Removed || !_slots.TryAdd(new NeighbourKey(r.IfIndex, r.Address), slot))
             {
                 _records.Free(slot);
                 continue;
@@ -227,20 +223,20 @@ public sealed unsafe class NeighbourStore
             }
         }
 
-        foreach ((ulong key, int adjacency) in _hash.All().ToList())
+        foreach ((NeighbourKey key, int adjacency) in _hash.All().ToList())
         {
-            int right = AdjacencyOf((uint)(key >> 32), (uint)key);
+            int right = AdjacencyOf(key);
             if (right != adjacency)
             {
                 live.Add(adjacency);
-                _hash.TrySet((uint)(key >> 32), (uint)key, right);
+                _hash.TrySet(key, right);
                 _reclaimer.Retire(() => FreeAdjacency(adjacency));
             }
         }
 
-        foreach ((ulong key, int slot) in _slots)
+        foreach ((NeighbourKey key, int slot) in _slots)
         {
-            _hash.TrySet((uint)(key >> 32), (uint)key, _records[slot].Adjacency);
+            _hash.TrySet(key, _records[slot].Adjacency);
         }
 
         _adjacencyHighWater = live.Count == 0 ? 0 : live.Max() + 1;

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using FastPathSync.FpManager.Features.Address;
 using FastPathSync.FpManager.Features.Nexthop;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
@@ -217,7 +216,7 @@ public sealed class RouteStore
     private static NexthopSpec SpecOf(Wire.RouteNexthop n, uint mtu) =>
         n.Encap ? NexthopSpec.Punt(PuntReason.Encapsulation, n.Ifindex)
         : n.Gateway.Length == 16 ? NexthopSpec.Punt(PuntReason.ViaIpv6, n.Ifindex)
-        : NexthopSpec.Single(n.Ifindex, AddressStore.Ipv4(n.Gateway), mtu, n.Flags);
+        : NexthopSpec.Single(n.Ifindex, IpAddress.FromBytes(n.Gateway.Span), mtu, n.Flags);
 
     private void Link(RouteKey key, int slot)
     {

@@ -24,14 +24,14 @@ internal sealed unsafe class AddressReader(InstanceTables tables)
             Mtu = i.Mtu,
             Operstate = KernelNames.OperState(i.OperState),
             Address = i.AddressLength == 6 ? Ipv4Text.Mac(new ReadOnlySpan<byte>(i.Address, 6)) : null,
-            AddressInfo = [.. addresses.OrderBy(a => a.Flags & IFA_F_SECONDARY).ThenBy(a => a.Local).Select(Info)],
+            AddressInfo = [.. addresses.OrderBy(a => a.Flags & IFA_F_SECONDARY).ThenBy(a => a.Local.High).ThenBy(a => a.Local.Low).Select(Info)],
         };
     }
 
     private static AddressInfo Info(AddressRecord a) => new()
     {
-        Local = Ipv4Text.Address(a.Local),
-        Address = a.Peer == 0 || a.Peer == a.Local ? null : Ipv4Text.Address(a.Peer),
+        Local = a.Local.ToString(),
+        Address = a.Peer.IsNone || a.Peer == a.Local ? null : a.Peer.ToString(),
         Prefixlen = a.PrefixLength,
         Broadcast = a.Broadcast == 0 ? null : Ipv4Text.Address(a.Broadcast),
         Scope = KernelNames.Scope(a.Scope),

@@ -8,10 +8,10 @@ namespace FastPathSync.Fpctl.Features.Neighbour;
 internal sealed unsafe class NeighbourReader(InstanceTables tables)
 {
     public IEnumerable<NeighbourView> Show() => tables.Neighbours.All()
-        .OrderBy(n => n.Value.IfIndex).ThenBy(n => n.Value.Address)
+        .OrderBy(n => n.Value.IfIndex).ThenBy(n => n.Value.Address.High).ThenBy(n => n.Value.Address.Low)
         .Select(n => View(n.Slot, n.Value));
 
-    public NeighbourView? Find(uint ifindex, uint address)
+    public NeighbourView? Find(uint ifindex, IpAddress address)
     {
         foreach ((int slot, NeighbourRecord n) in tables.Neighbours.All())
         {
@@ -31,7 +31,7 @@ internal sealed unsafe class NeighbourReader(InstanceTables tables)
         uint stamp = tables.UseStamp(slot);
         return new NeighbourView
         {
-            Dst = Ipv4Text.Address(n.Address),
+            Dst = n.Address.ToString(),
             Dev = tables.InterfaceName(n.IfIndex),
             Lladdr = n.AddressLength == 6 ? Ipv4Text.Mac(new ReadOnlySpan<byte>(n.LinkAddress, 6)) : null,
             State = KernelNames.NeighbourState(n.State),

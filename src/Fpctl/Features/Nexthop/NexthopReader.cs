@@ -32,7 +32,7 @@ internal sealed class NexthopReader(InstanceTables tables)
             Index = index,
             Id = n.ObjectId == 0 ? null : n.ObjectId,
             Kind = index == 0 ? "default" : n.Kind.ToString().ToLowerInvariant(), // a copy of the default route's word
-            Gateway = n.Gateway == 0 ? null : Ipv4Text.Address(n.Gateway),
+            Gateway = n.Gateway.IsNone ? null : n.Gateway.ToString(),
             Dev = n.IfIndex == 0 ? null : tables.InterfaceName(n.IfIndex),
             Mtu = n.Mtu == 0 ? null : n.Mtu,
             Group = n.Kind == NexthopKind.Group ? [.. ways.Select(Member)] : null,

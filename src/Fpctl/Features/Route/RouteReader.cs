@@ -47,18 +47,18 @@ internal sealed class RouteReader(InstanceTables tables)
         (int nexthop, int depth) = tables.FibEntry(address);
         nexthop = nexthop == 0 ? DefaultNexthop.Find(tables) : nexthop;
         NexthopRecord record = ReadNexthop(nexthop);
-        IReadOnlyList<Resolution> ways = _resolver.Resolve(nexthop, address);
+        IReadOnlyList<Resolution> ways = _resolver.Resolve(nexthop, IpAddress.FromV4(address));
         RouteRecord? route = RouteOrder.Find(() => tables.Routes.All().Select(r => r.Value), address);
         bool group = tables.Word(nexthop).Action == NexthopAction.Group;
         Resolution first = ways.FirstOrDefault(w => w.Forward, ways.Count > 0 ? ways[0] : default);
-        uint nextAddress = record.Kind == NexthopKind.Single && record.Gateway != 0 ? record.Gateway : address;
+        IpAddress nextAddress = record.Kind == NexthopKind.Single && !record.Gateway.IsNone ? record.Gateway : IpAddress.FromV4(address);
         return new RouteGetView
         {
             Dst = Ipv4Text.Address(address),
             Route = route is RouteRecord r ? View(in r, true) : null,
             Nexthop = new NexthopReference(
                 nexthop, Ipv4Text.Prefix(address & RouteOrder.Mask(depth), depth), NonZero(record.ObjectId), NexthopKindName(record.Kind)),
-            Gateway = group || record.Gateway == 0 ? null : Ipv4Text.Address(record.Gateway),
+            Gateway = group || record.Gateway.IsNone ? null : record.Gateway.ToString(),
             Dev = group || record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
             Lladdr = group ? null : Lladdr(in first),
             Port = group ? null : Port(in first),
@@ -84,7 +84,7 @@ internal sealed class RouteReader(InstanceTables tables)
         {
             Type = KernelNames.RouteType(r.Type),
             Dst = Ipv4Text.Prefix(r.Destination, r.PrefixLength),
-            Gateway = group || record.Gateway == 0 ? null : Ipv4Text.Address(record.Gateway),
+            Gateway = group || record.Gateway.IsNone ? null : record.Gateway.ToString(),
             Dev = group || record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
             Table = KernelNames.Table(r.Table),
             Protocol = KernelNames.Protocol(r.Protocol),
@@ -109,7 +109,7 @@ internal sealed class RouteReader(InstanceTables tables)
         NexthopRecord record = ReadNexthop(way.Nexthop);
         return new RouteNexthopView
         {
-            Gateway = record.Gateway == 0 ? null : Ipv4Text.Address(record.Gateway),
+            Gateway = record.Gateway.IsNone ? null : record.Gateway.ToString(),
             Dev = record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
             Weight = way.Weight,
             Flags = KernelNames.NexthopFlags(record.Flags),

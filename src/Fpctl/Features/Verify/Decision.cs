@@ -22,7 +22,7 @@ internal sealed record Decision(string? Via, PuntReason? Punt, bool MayPunt, uin
 internal sealed class DecisionTable(KernelState kernel, Func<uint, string> interfaceName)
 {
     private readonly List<Decision> _decisions = [];
-    private readonly Dictionary<(uint IfIndex, uint Gateway), int> _single = [];
+    private readonly Dictionary<(uint IfIndex, IpAddress Gateway), int> _single = [];
     private readonly Dictionary<(string?, PuntReason?, bool), int> _numbers = [];
     private readonly Dictionary<uint, KernelNexthop> _objects = kernel.Nexthops.ToDictionary(n => n.Id);
     private readonly Dictionary<uint, int> _ofObject = [];
@@ -120,7 +120,7 @@ internal sealed class DecisionTable(KernelState kernel, Func<uint, string> inter
 
     /// <summary>Ways out in canonical order; weights only where there is a choice.</summary>
     public string Text(IReadOnlyList<KernelHop> hops) => string.Join(", ", hops
-        .OrderBy(h => h.IfIndex).ThenBy(h => h.Gateway).ThenBy(h => h.Weight)
-        .Select(h => $"{(h.Gateway == 0 ? "" : $"via {Ipv4Text.Address(h.Gateway)} ")}dev {interfaceName(h.IfIndex)}"
+        .OrderBy(h => h.IfIndex).ThenBy(h => h.Gateway.High).ThenBy(h => h.Gateway.Low).ThenBy(h => h.Weight)
+        .Select(h => $"{(h.Gateway.IsNone ? "" : $"via {h.Gateway} ")}dev {interfaceName(h.IfIndex)}"
             + (hops.Count > 1 ? $" weight {h.Weight}" : "")));
 }

@@ -14,7 +14,7 @@ internal sealed class FibComparison
     private readonly Findings _findings;
     private readonly KernelForwarding _forwarding;
     private readonly Func<uint, string> _name;
-    private readonly Dictionary<(uint, uint), KernelNeighbour> _neighbours;
+    private readonly Dictionary<(uint, IpAddress), KernelNeighbour> _neighbours;
     private readonly Dictionary<(int Nexthop, int Decision), bool> _known = [];
     private readonly HashSet<int> _wordsChecked = [];
     private readonly int _defaultNexthop;
@@ -225,12 +225,12 @@ internal sealed class FibComparison
         bool resolved = _neighbours.TryGetValue((r.IfIndex, r.Gateway), out KernelNeighbour neighbour);
         string? fault = word.Action switch
         {
-            NexthopAction.OnLink => r.Gateway == 0 && word.Index == r.IfIndex ? null : $"on-link on {_name(word.Index)}",
+            NexthopAction.OnLink => r.Gateway.IsNone && word.Index == r.IfIndex ? null : $"on-link on {_name(word.Index)}",
             NexthopAction.Forward => ForwardFault(word, in r, resolved, in neighbour),
             NexthopAction.Group => "a group",
             _ => word.Reason switch
             {
-                PuntReason.NoNeighbour => r.Gateway != 0 && resolved && IsPort(r.IfIndex) && IsUp(r.IfIndex) ? "punt no-neighbour" : null,
+                PuntReason.NoNeighbour => !r.Gateway.IsNone && resolved && IsPort(r.IfIndex) && IsUp(r.IfIndex) ? "punt no-neighbour" : null,
                 PuntReason.EgressNotAPort => IsPort(r.IfIndex) ? "punt egress-not-a-port" : null,
                 PuntReason.LinkDown => IsUp(r.IfIndex) && r.Flags == 0 ? "punt link-down" : null,
                 PuntReason.Demoted => null,
@@ -239,7 +239,7 @@ internal sealed class FibComparison
         };
         if (fault is not null)
         {
-            string way = r.Gateway == 0 ? $"dev {_name(r.IfIndex)}" : $"via {Ipv4Text.Address(r.Gateway)} dev {_name(r.IfIndex)}";
+            string way = r.Gateway.IsNone ? $"dev {_name(r.IfIndex)}" : $"via {r.Gateway} dev {_name(r.IfIndex)}";
             _findings.Add("nexthop", way, resolved ? $"lladdr {MacNumber.Text(neighbour.Mac)}" : "no usable neighbour", fault);
         }
     }
@@ -248,7 +248,7 @@ internal sealed class FibComparison
     {
         Adjacency a = _tables.Adjacency((int)word.Index);
         ulong mac = MacNumber.Of(AdjacencyMac.Destination(in a));
-        return a.IfIndex != r.IfIndex || a.Address != r.Gateway ? $"forwards to {Ipv4Text.Address(a.Address)} dev {_name(a.IfIndex)}"
+        return a.IfIndex != r.IfIndex || a.Address != r.Gateway ? $"forwards to {a.Address} dev {_name(a.IfIndex)}"
             : !resolved || neighbour.Mac != mac ? $"forwards to lladdr {MacNumber.Text(mac)}"
             : null;
     }
@@ -268,7 +268,7 @@ internal sealed class FibComparison
             if (fault is not null)
             {
                 _findings.Add(
-                    "adjacency", $"{Ipv4Text.Address(n.Address)} dev {_name(n.IfIndex)}",
+                    "adjacency", $"{n.Address} dev {_name(n.IfIndex)}",
                     resolved ? $"lladdr {MacNumber.Text(k.Mac)}" : "no usable neighbour", fault);
             }
         }
@@ -285,7 +285,7 @@ internal sealed class FibComparison
         }
 
         ulong own = MacNumber.Of(new ReadOnlySpan<byte>(i.Address, 6));
-        return a.IfIndex != k.IfIndex || a.Address != k.Address ? $"is that of {Ipv4Text.Address(a.Address)} dev {_name(a.IfIndex)}"
+        return a.IfIndex != k.IfIndex || a.Address != k.Address ? $"is that of {a.Address} dev {_name(a.IfIndex)}"
             : destination != k.Mac ? $"lladdr {MacNumber.Text(destination)}"
             : source != own ? $"source address {MacNumber.Text(source)}, the interface has {MacNumber.Text(own)}"
             : a.PortId != i.PortId ? $"port {a.PortId}, the interface is port {i.PortId}"

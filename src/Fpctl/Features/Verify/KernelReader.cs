@@ -1,5 +1,6 @@
 using FastPathSync.Fpctl.Inspection;
 using FastPathSync.Netlink.Rtnetlink;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Verify;
 
@@ -25,13 +26,13 @@ internal static class KernelReader
 
         foreach (AddressMessage a in dump.Addresses4())
         {
-            k.Addresses.Add(new KernelAddress((uint)a.Index, a.Local.V4, a.Address.V4, a.PrefixLength, a.Scope, a.Flags));
+            k.Addresses.Add(new KernelAddress((uint)a.Index, Of(a.Local), Of(a.Address), a.PrefixLength, a.Scope, a.Flags));
         }
 
         foreach (NexthopMessage n in dump.Nexthops())
         {
             k.Nexthops.Add(new KernelNexthop(
-                n.Id, new KernelHop((uint)n.Index, n.Gateway.V4, 1, n.Flags, n.Encap || n.Fdb || n.Gateway.Length == 16), n.Blackhole,
+                n.Id, new KernelHop((uint)n.Index, Of(n.Gateway), 1, n.Flags, n.Encap || n.Fdb || n.Gateway.Length == 16), n.Blackhole,
                 [.. n.Members.Select(m => (m.Id, m.Weight))]));
         }
 
@@ -46,7 +47,7 @@ internal static class KernelReader
             for (int i = 0; i < hops.Length; i++)
             {
                 RouteNexthop n = r.Nexthop(i);
-                hops[i] = new KernelHop((uint)n.Index, n.Gateway.V4, n.Weight, n.Flags, n.Encap || n.Gateway.Length == 16);
+                hops[i] = new KernelHop((uint)n.Index, Of(n.Gateway), n.Weight, n.Flags, n.Encap || n.Gateway.Length == 16);
             }
 
             k.Routes.Add(new KernelRoute(
@@ -57,9 +58,11 @@ internal static class KernelReader
         foreach (NeighbourMessage n in dump.Neighbours4())
         {
             k.Neighbours.Add(new KernelNeighbour(
-                (uint)n.Index, n.Destination.V4, n.State, MacNumber.Of(n.LinkLayerAddress), n.LinkLayerAddress.Length == 6));
+                (uint)n.Index, Of(n.Destination), n.State, MacNumber.Of(n.LinkLayerAddress), n.LinkLayerAddress.Length == 6));
         }
 
         return k;
     }
+
+    private static IpAddress Of(InetAddress a) => a.Length == 4 ? IpAddress.FromV4(a.V4) : new IpAddress(a.High, a.Low);
 }

@@ -1,3 +1,5 @@
+using FastPathSync.SharedMemory.Tables;
+
 namespace FastPathSync.Fpctl.Features.Verify;
 
 /// <summary>What Linux holds, in compact form: a million routes are compared in seconds.</summary>
@@ -18,8 +20,7 @@ internal sealed class KernelState
 internal readonly record struct KernelInterface(
     uint IfIndex, string Name, uint Mtu, uint Flags, ulong Mac, bool HasMac, bool? Forwarding, bool IgnoreRoutesWithLinkdown);
 
-/// <summary>Addresses in host byte order.</summary>
-internal readonly record struct KernelAddress(uint IfIndex, uint Local, uint Peer, byte PrefixLength, byte Scope, uint Flags);
+internal readonly record struct KernelAddress(uint IfIndex, IpAddress Local, IpAddress Peer, byte PrefixLength, byte Scope, uint Flags);
 
 internal readonly record struct RouteKey(uint Table, uint Destination, byte PrefixLength, byte Tos, uint Metric);
 
@@ -27,12 +28,12 @@ internal readonly record struct KernelRoute(
     RouteKey Key, byte Type, byte Protocol, byte Scope, ushort Mtu, uint PreferredSource, uint NexthopObject, KernelHop[] Hops);
 
 /// <param name="LinuxOnly">Encapsulated, or through an IPv6 gateway: the fast path may only punt it.</param>
-internal readonly record struct KernelHop(uint IfIndex, uint Gateway, uint Weight, uint Flags, bool LinuxOnly);
+internal readonly record struct KernelHop(uint IfIndex, IpAddress Gateway, uint Weight, uint Flags, bool LinuxOnly);
 
 internal readonly record struct KernelNexthop(uint Id, KernelHop Hop, bool Blackhole, (uint Id, uint Weight)[] Members);
 
 /// <param name="Mac">By MacNumber.</param>
-internal readonly record struct KernelNeighbour(uint IfIndex, uint Address, ushort State, ulong Mac, bool HasMac);
+internal readonly record struct KernelNeighbour(uint IfIndex, IpAddress Address, ushort State, ulong Mac, bool HasMac);
 
 /// <summary>MAC addresses as one comparable number.</summary>
 internal static class MacNumber

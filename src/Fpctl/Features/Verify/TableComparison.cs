@@ -34,7 +34,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
         "address",
         kernel.Addresses.ToDictionary(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
         tables.Addresses.All().Select(a => a.Value).ToDictionary(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
-        a => $"{Ipv4Text.Address(a.Local)}/{a.PrefixLength}{(a.Peer != a.Local ? $" peer {Ipv4Text.Address(a.Peer)}" : "")} dev {Name(a.IfIndex)}",
+        a => $"{a.Local}/{a.PrefixLength}{(a.Peer != a.Local ? $" peer {a.Peer}" : "")} dev {Name(a.IfIndex)}",
         k => $"scope {KernelNames.Scope(k.Scope)}",
         f => $"scope {KernelNames.Scope(f.Scope)}",
         (k, f) => k.Scope == f.Scope);
@@ -84,7 +84,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
         kernel.Neighbours.Where(n => IsCompared(n.State) && n.HasMac).ToDictionary(n => (n.IfIndex, n.Address)),
         tables.Neighbours.All().Select(n => n.Value).Where(n => IsCompared(n.State) && n.AddressLength == 6)
             .ToDictionary(n => (n.IfIndex, n.Address)),
-        n => $"{Ipv4Text.Address(n.Address)} dev {Name(n.IfIndex)}",
+        n => $"{n.Address} dev {Name(n.IfIndex)}",
         k => $"lladdr {MacNumber.Text(k.Mac)} {string.Join(',', KernelNames.NeighbourState(k.State))}",
         f => $"lladdr {MacNumber.Text(Mac(in f))} {string.Join(',', KernelNames.NeighbourState(f.State))}",
         (k, f) => k.Mac == Mac(in f));
@@ -156,8 +156,8 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
     }
 
     private string Hops(KernelHop[] hops) => string.Join(", ", hops
-        .OrderBy(h => h.IfIndex).ThenBy(h => h.Gateway).ThenBy(h => h.Weight)
-        .Select(h => $"{(h.Gateway != 0 ? $"via {Ipv4Text.Address(h.Gateway)} " : "")}dev {Name(h.IfIndex)}"
+        .OrderBy(h => h.IfIndex).ThenBy(h => h.Gateway.High).ThenBy(h => h.Gateway.Low).ThenBy(h => h.Weight)
+        .Select(h => $"{(!h.Gateway.IsNone ? $"via {h.Gateway} " : "")}dev {Name(h.IfIndex)}"
             + (hops.Length > 1 ? $" weight {h.Weight}" : "")));
 
     private string Text(KernelNexthop n) =>

@@ -1,4 +1,5 @@
 using FastPathSync.Fpctl.Inspection;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Verify;
 
@@ -48,7 +49,7 @@ internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> r
         tables.Refresh();
         TableComparison comparison = new(kernel, tables, findings);
         comparison.Run();
-        FibComparison fib = new(kernel, tables, findings, comparison.Name, Volatile.Read(ref tables.Vrf->PassAll) != 0);
+        FibComparison fib = new(kernel, tables, findings, comparison.Name, tables.Vrf->PassAll != Families.None);
         if (suspects is null)
         {
             fib.All();

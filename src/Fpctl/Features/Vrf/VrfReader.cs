@@ -15,7 +15,7 @@ internal sealed unsafe class VrfReader(InstanceTables tables)
         {
             Name = name,
             Synced = Volatile.Read(ref v->Synchronized) != 0,
-            PassAll = Volatile.Read(ref v->PassAll) != 0,
+            PassAll = v->PassAll != Families.None,
             CheckSource = Volatile.Read(ref v->CheckSource) != 0,
             Demotions = tables.Demotions.Count,
             Resyncs = v->Resyncs,

@@ -63,7 +63,7 @@ internal sealed class NeighbourKeeper(DaemonContext daemon, HitflagsOptions opti
             uint stamp = Volatile.Read(ref stamps[slot]);
             if (stamp != 0 && (int)(stamp - oldest) >= 0 && table.TryRead(slot, out NeighbourRecord r) && (r.State & Provable) != 0)
             {
-                _used.Add(((int)r.IfIndex, InetAddress.FromV4(r.Address)));
+                _used.Add(((int)r.IfIndex, r.Address.IsV4 ? InetAddress.FromV4(r.Address.V4) : InetAddress.FromV6(r.Address.High, r.Address.Low)));
             }
         }
     }

@@ -2,15 +2,15 @@ using System.Runtime.InteropServices;
 
 namespace FastPathSync.SharedMemory.Tables;
 
-/// <summary>IPv4 addresses. Key: ifindex, local, prefix length, peer. Writer: fpmd. Readers: fpctl, fastpath's control thread, and workers for a source that the filter suspects.</summary>
+/// <summary>Our own addresses, both families. Key: ifindex, local, prefix length, peer. Writer: fpmd. Readers: fpctl, fastpath's control thread, and workers for a source that the filter suspects.</summary>
 [StructLayout(LayoutKind.Sequential)]
 public struct AddressRecord
 {
     public uint IfIndex;
-    public uint Local;       // host byte order
-    public uint Peer;        // host byte order; equal to Local except on point-to-point links
-    public uint Broadcast;   // host byte order, 0 none
+    public uint Broadcast;   // IPv4, host byte order, 0 none
     public uint Flags;       // IFA_F_*
+    public IpAddress Local;
+    public IpAddress Peer;   // equal to Local except on point-to-point links
     public byte PrefixLength;
     public byte Scope;
     public ushort Reserved;
@@ -19,21 +19,20 @@ public struct AddressRecord
 }
 
 /// <summary>
-/// Behind the address records: 65,536 bits, set where some local address hashes to. A clear bit proves that a source
-/// address is not our own (a martian source to Linux); a set one asks for the exact answer among the records.
-/// Writer: fpmd (bits are set before the address counts, cleared after). Readers: workers, one load per packet.
+/// Before the address records, one for each family: 65,536 bits, set where some local address hashes to. A clear bit
+/// proves that an address is not our own (as a source: a martian to Linux); a set one asks for the exact answer among the
+/// records. Writer: fpmd (bits are set before the address counts, cleared after). Readers: workers, one load per packet.
 /// </summary>
 public readonly unsafe struct LocalAddressFilter(ulong* bits)
 {
     public const int Bytes = 65536 / 8;
 
-    public bool MayContain(uint address)
-    {
-        uint h = Hash(address);
-        return (bits[h >> 6] >> (int)(h & 63) & 1) != 0;
-    }
+    public bool MayContain(uint address) => Test(Hash(address));
 
-    public void Set(uint address)
+    public bool MayContain(ulong high, ulong low) => Test(Hash(high, low));
+
+    /// <summary>To the filter of the address's own family.</summary>
+    public void Set(IpAddress address)
     {
         uint h = Hash(address);
         bits[h >> 6] |= 1ul << (int)(h & 63);
@@ -51,15 +50,24 @@ public readonly unsafe struct LocalAddressFilter(ulong* bits)
         }
     }
 
+    public static uint Hash(IpAddress address) => address.IsV4 ? Hash(address.V4) : Hash(address.High, address.Low);
+
     public static uint Hash(uint address) => (address * 0x9e3779b1u) >> 16;
+
+    /// <summary>Of an IPv6 address; the same as ADDRESS_FILTER_HASH6 in bpf/xdp_def.h.</summary>
+    public static uint Hash(ulong high, ulong low) => (uint)(((high ^ (low >> 32 | low << 32)) * 0x9e3779b97f4a7c15ul) >> 48);
+
+    private bool Test(uint hash) => (bits[hash >> 6] >> (int)(hash & 63) & 1) != 0;
 }
 
-/// <summary>Where the parts of the address segment stand.</summary>
+/// <summary>Where the parts of the address segment stand: IPv4 filter, IPv6 filter, records.</summary>
 public static unsafe class AddressSegment
 {
-    public static nuint BodyLength => LocalAddressFilter.Bytes + RecordTable.BytesFor<AddressRecord>(Capacities.Addresses);
+    public static nuint BodyLength => (2 * LocalAddressFilter.Bytes) + RecordTable.BytesFor<AddressRecord>(Capacities.Addresses);
 
-    public static LocalAddressFilter Filter(Segment s) => new((ulong*)s.Body);
+    public static LocalAddressFilter Filter4(Segment s) => new((ulong*)s.Body);
 
-    public static byte* Records(Segment s) => s.Body + LocalAddressFilter.Bytes;
+    public static LocalAddressFilter Filter6(Segment s) => new((ulong*)(s.Body + LocalAddressFilter.Bytes));
+
+    public static byte* Records(Segment s) => s.Body + (2 * LocalAddressFilter.Bytes);
 }

@@ -15,8 +15,8 @@ public struct Adjacency
     public ushort Mtu;       // of the interface
     public int Neighbour;    // slot in the neighbour table; index of its use stamp
     public uint IfIndex;
-    public uint Address;     // the neighbour's, host byte order
     public uint Reserved;
+    public IpAddress Address;   // the neighbour's
 }
 
 public static unsafe class AdjacencySegment

@@ -10,8 +10,8 @@ namespace FastPathSync.SharedMemory.Tables;
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct NeighbourRecord
 {
+    public IpAddress Address;
     public uint IfIndex;
-    public uint Address;      // host byte order
     public ushort State;      // NUD_*
     public byte Flags;        // NTF_*
     public byte AddressLength;
@@ -22,46 +22,48 @@ public unsafe struct NeighbourRecord
     public ulong Generation;
 }
 
-/// <summary>One bucket: who, and which adjacency (+1; 0 means none: punt).</summary>
+/// <summary>One bucket, 32 bytes: who, and which adjacency (+1; 0 means none: punt). IfIndex 0: never used.</summary>
 [StructLayout(LayoutKind.Sequential)]
 public struct NeighbourBucket
 {
-    public ulong Key;
+    public IpAddress Address;
+    public ulong IfIndex;
     public ulong Value;
 }
 
 /// <summary>
-/// The hash by which workers find the neighbour of an on-link destination: open addressing, linear probing. The value is
-/// what changes, by a single store. A bucket whose value went to 0 keeps its key for a grace period before it may serve
-/// another; a reader therefore looks at the key again after the value.
+/// The hash by which workers find the neighbour of an on-link destination, both families: open addressing, linear probing.
+/// The value is what changes, by a single store. A bucket whose value went to 0 keeps its key for a grace period before it
+/// may serve another; while its key is exchanged its value is 0. A reader looks at the key again after the value.
 /// Writer: fpmd. Readers: workers.
 /// </summary>
 public readonly unsafe struct NeighbourHash(NeighbourBucket* buckets)
 {
     public const ulong Mask = Capacities.NeighbourBuckets - 1;
 
-    public static ulong Key(uint ifindex, uint address) => ((ulong)ifindex << 32) | address;
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Home(ulong key) => ((key ^ (key >> 29)) * 0x9e3779b97f4a7c15ul) >> (64 - 19);
+    public static ulong Home(uint ifindex, IpAddress address)
+    {
+        ulong key = address.Low ^ (address.High * 0xd6e8_feb8_6659_fd93ul) ^ ((ulong)ifindex << 32);
+        return ((key ^ (key >> 29)) * 0x9e3779b97f4a7c15ul) >> (64 - 19);
+    }
 
     /// <summary>The adjacency index, or -1.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public int Find(uint ifindex, uint address)
+    public int Find(uint ifindex, IpAddress address)
     {
-        ulong key = Key(ifindex, address);
-        for (ulong i = Home(key); ; i++)
+        for (ulong i = Home(ifindex, address); ; i++)
         {
             NeighbourBucket* b = buckets + (i & Mask);
-            ulong k = Volatile.Read(ref b->Key);
-            if (k == key)
+            ulong owner = Volatile.Read(ref b->IfIndex);
+            if (owner == ifindex && b->Address == address)
             {
-                // The bucket may be given to another neighbour between the two loads; then this one is gone.
+                // The bucket may be given to another neighbour between the loads; then this one is gone.
                 int adjacency = (int)Volatile.Read(ref b->Value) - 1;
-                return Volatile.Read(ref b->Key) == key ? adjacency : -1;
+                return b->IfIndex == ifindex && b->Address == address ? adjacency : -1;
             }
 
-            if (k == 0)
+            if (owner == 0)
             {
                 return -1;
             }

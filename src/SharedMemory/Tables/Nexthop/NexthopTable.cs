@@ -14,8 +14,11 @@ public enum NexthopAction : byte
     /// <summary>The destination is on-link on the interface with ifindex Index: look its neighbour up.</summary>
     OnLink = 2,
 
-    /// <summary>Choose one of Mtu-many members starting at member Index by flow hash.</summary>
+    /// <summary>Choose one of MemberCount members starting at member Index: the first whose bound the flow hash doesn't exceed.</summary>
     Group = 3,
+
+    /// <summary>A resilient group: member Index + flow hash mod MemberCount, each member being one of the kernel's buckets.</summary>
+    Buckets = 4,
 }
 
 /// <summary>
@@ -42,6 +45,8 @@ public readonly record struct NexthopWord(ulong Value)
 
     public static NexthopWord Group(int firstMember, int count) => Make(NexthopAction.Group, (uint)firstMember, (uint)count);
 
+    public static NexthopWord Buckets(int firstMember, int count) => Make(NexthopAction.Buckets, (uint)firstMember, (uint)count);
+
     private static NexthopWord Make(NexthopAction action, uint index, uint mtu) =>
         new(((ulong)action << 56) | ((ulong)Math.Min(mtu, 0xffff) << 32) | index);
 }
@@ -50,13 +55,16 @@ public enum NexthopKind : byte
 {
     None = 0,
 
-    /// <summary>Through a gateway, or on-link when Gateway is 0.</summary>
+    /// <summary>Through a gateway, or on-link when Gateway is None.</summary>
     Single = 1,
 
     /// <summary>Linux's answer to give: local, broadcast, blackhole, unreachable, unsupported ...</summary>
     Punt = 2,
 
     Group = 3,
+
+    /// <summary>A group whose members are buckets that only the kernel reassigns (NEXTHOP_GRP_TYPE_RES).</summary>
+    ResilientGroup = 4,
 }
 
 /// <summary>
@@ -68,13 +76,19 @@ public struct NexthopRecord
 {
     public uint ObjectId;      // NHA_ID, 0 for nexthops that live in their routes
     public uint IfIndex;
-    public uint Gateway;       // host byte order, 0 none
+    public IpAddress Gateway;
     public ushort Mtu;         // of the route, 0: the interface's
     public NexthopKind Kind;
     public PuntReason Reason;  // of Kind Punt
     public int FirstMember;
     public ushort MemberCount;
     public ushort Flags;       // RTNH_F_*
+
+    /// <summary>AF_* of the routes that use it: what an MTU of 0 means depends on it.</summary>
+    public byte Family;
+    public byte Reserved0;
+    public ushort Reserved1;
+    public uint Reserved2;
     public ulong Generation;
 }
 

@@ -30,9 +30,24 @@ public enum PuntReason : byte
     TosRoute = 22,
     Encapsulation = 23,
     ViaIpv6 = 24,
-    NotIpv4 = 25,
+    NotIp = 25,
     TableFull = 26,
-    Count = 27,
+
+    /// <summary>IPv6 extension headers that routers look at: hop-by-hop options.</summary>
+    ExtensionHeader = 27,
+
+    /// <summary>A link-local source or destination (IPv6): never forwarded, Linux answers.</summary>
+    LinkLocal = 28,
+
+    /// <summary>Source validation (rp_filter) refuses the packet: Linux drops, counts and logs it.</summary>
+    ReversePath = 29,
+
+    /// <summary>An ip rule whose selector the fast path does not understand may apply.</summary>
+    RuleUnsupported = 30,
+
+    /// <summary>The destination has routes that depend on the source address (IPv6 subtrees).</summary>
+    SourceRoute = 31,
+    Count = 32,
 }
 
 /// <summary>Why a packet ended in the fast path.</summary>

@@ -15,7 +15,7 @@ public unsafe struct PortCounters
     public ulong TxBytes;
     public ulong Forwarded;
     public ulong ChecksumsCompleted;   // L4 checksums that the sender had left to its (virtual) hardware
-    public fixed ulong Punted[32];     // by PuntReason
+    public fixed ulong Punted[64];     // by PuntReason
     public fixed ulong Dropped[8];     // by DropReason; RxRingFull and NoFrame stay 0 here (see PortState)
 }
 

@@ -15,8 +15,8 @@ public unsafe struct VrfState
     /// <summary>Bumped after every change that the fast path's control thread acts on (ports, addresses, demotions).</summary>
     public uint Change;
 
-    /// <summary>Nonzero: everything of this VRF is Linux's (see the demotions for why).</summary>
-    public uint PassAll;
+    /// <summary>The families of which everything in this VRF is Linux's (see the demotions for why).</summary>
+    public Families PassAll;
 
     /// <summary>Nonzero: local routes were added by hand; sources are looked up in the FIB, as Linux then does.</summary>
     public uint CheckSource;
@@ -29,10 +29,18 @@ public unsafe struct VrfState
 
     public uint ManagerConnected;
 
-    public fixed uint IngressPass[Capacities.Ports];   // nonzero: what this port receives is Linux's
-    public fixed uint PortIfIndex[Capacities.Ports];   // 0: the port's interface is missing
+    public fixed uint IngressPass[Capacities.Ports];   // Families: of what this port receives, these are Linux's
+    public fixed uint PortIfIndex[Capacities.Ports];   // 0: the port's interface is missing, or in another VRF
+    public fixed byte RpFilter[Capacities.Ports];      // IPv4: 0 no source validation, 1 strict, 2 loose (RFC 3704)
+    public fixed byte SendRedirects[Capacities.Ports]; // Families: Linux may answer with a redirect what leaves by the port it came in on
     public uint PortCount;
-    public uint Reserved;
+
+    // net.ipv4.fib_multipath_hash_policy, net.ipv6.fib_multipath_hash_policy (0 to 3), and of policy 3 the fields
+    // (fib_multipath_hash_fields: FIB_MULTIPATH_HASH_FIELD_*).
+    public uint MultipathPolicy4;
+    public uint MultipathFields4;
+    public uint MultipathPolicy6;
+    public uint MultipathFields6;
 
     public ulong Resyncs;
     public ulong Overruns;
@@ -87,6 +95,16 @@ public unsafe struct Text256
     }
 }
 
+/// <summary>Address families, as bits.</summary>
+[Flags]
+public enum Families : uint
+{
+    None = 0,
+    Ipv4 = 1,
+    Ipv6 = 2,
+    Both = 3,
+}
+
 /// <summary>The values of fastpathsync.fpc.DemotionEffect.</summary>
 public enum DemotionEffect : uint
 {
@@ -103,6 +121,8 @@ public struct DemotionRecord
 {
     public DemotionEffect Effect;
     public uint IfIndex;
+    public Families Families;   // never None
+    public uint Reserved;
     public ulong Generation;
     public ulong Since;      // CLOCK_MONOTONIC nanoseconds
     public Text256 Object;
