@@ -352,7 +352,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Neighbours = NeighbourSegment.Hash(s.Neighbour),
             Fib = Fib4Segment.Reader(s.Fib4),
             LocalAddresses = AddressSegment.Filter4(s.Address),
-            Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), Capacities.Addresses),
+            Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), s.Address.Capacity),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
             Counters = WorkerSegment.Port(own, 0),
             CoarseSecond = _second,

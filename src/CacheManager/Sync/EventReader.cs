@@ -3,172 +3,77 @@ using FastPathSync.Netlink;
 
 namespace FastPathSync.CacheManager.Sync;
 
-/// <summary>Events in the order in which they came: datagrams one behind the other, each at a multiple of 4.</summary>
-public sealed class EventChunk
-{
-    public const int Size = 1 << 20;
-
-    internal byte[] Bytes { get; } = new byte[Size];
-
-    internal int Length { get; set; }
-
-    /// <summary>CLOCK_MONOTONIC when the oldest datagram in it was read.</summary>
-    public ulong ObservedNs { get; internal set; }
-
-    /// <summary>To a parser it is one long datagram.</summary>
-    public ReadOnlySpan<byte> Events => Bytes.AsSpan(0, Length);
-}
-
-/// <summary>The drain thread: empties the event socket as fast as the kernel fills it, into chunks that the worker takes whole.</summary>
+/// <summary>The drain thread: empties the event sockets of all VRFs as fast as the kernel fills them, each into its queue.</summary>
 public sealed unsafe class EventReader : IDisposable
 {
     private const int LargestDatagram = 64 << 10;
 
-    /// <summary>More than this means that the worker is stuck, or lost for minutes: asking again is cheaper than keeping it.</summary>
-    private const int MaxWaitingChunks = 512;
+    /// <summary>Of one socket in a row: a flood in one VRF must not keep the others' events waiting.</summary>
+    private const int DatagramsPerTurn = 256;
 
-    private const int StopMilliseconds = 100;
+    private const int StopMilliseconds = 100, Ready = 64;
 
     private readonly Lock _lock = new();
-    private readonly Queue<EventChunk> _full = new();
-    private readonly Stack<EventChunk> _spare = new();
-    private readonly NetlinkSocket _socket;
-    private readonly Action _wake;
+    private readonly Dictionary<int, EventQueue> _queues = [];
+    private readonly FileDescriptor _epoll = FileDescriptor.FromCall(Libc.epoll_create1(Libc.EPOLL_CLOEXEC), "epoll_create1", "netlink drain");
     private readonly byte[] _datagram = new byte[LargestDatagram];
     private readonly Thread _thread;
-    private EventChunk _open = new();
-    private bool _overrun;
     private volatile bool _stopped;
 
-    public EventReader(NetlinkSocket socket, Action wake)
+    public EventReader()
     {
-        _socket = socket;
-        _wake = wake;
         _thread = new Thread(Drain) { IsBackground = true, Name = "netlink drain" };
         _thread.Start();
     }
 
-    public bool HasEvents
+    /// <summary>Takes the socket over. <paramref name="wake"/> is called on the drain thread when something has come.</summary>
+    public EventQueue Add(NetlinkSocket socket, Action wake)
     {
-        get
-        {
-            lock (_lock)
-            {
-                return _full.Count > 0 || _open.Length > 0 || _overrun;
-            }
-        }
-    }
-
-    /// <summary>Events were lost (ENOBUFS) since the last call.</summary>
-    public bool TakeOverrun()
-    {
+        EventQueue queue = new(this, socket, wake);
         lock (_lock)
         {
-            bool overrun = _overrun;
-            _overrun = false;
-            return overrun;
+            _queues[socket.Descriptor] = queue;
         }
-    }
 
-    /// <summary>The oldest events that are waiting, or null. Give the chunk back when done.</summary>
-    public EventChunk? TryTake()
-    {
-        lock (_lock)
-        {
-            if (_full.TryDequeue(out EventChunk? chunk))
-            {
-                return chunk;
-            }
-
-            if (_open.Length == 0)
-            {
-                return null;
-            }
-
-            chunk = _open;
-            _open = Empty();
-            return chunk;
-        }
-    }
-
-    public void GiveBack(EventChunk chunk)
-    {
-        lock (_lock)
-        {
-            if (_spare.Count < 4)
-            {
-                _spare.Push(chunk);
-            }
-        }
+        Libc.epoll_event e = new() { events = Libc.EPOLLIN, data = (ulong)socket.Descriptor };
+        LinuxException.ThrowIfNegative(Libc.epoll_ctl(_epoll.Number, Libc.EPOLL_CTL_ADD, socket.Descriptor, &e), "epoll_ctl", "netlink events");
+        return queue;
     }
 
     public void Dispose()
     {
         _stopped = true;
         _thread.Join();
-        _socket.Dispose();
+        _epoll.Dispose();
     }
 
-    private EventChunk Empty()
+    internal void Forget(NetlinkSocket socket)
     {
-        if (!_spare.TryPop(out EventChunk? chunk))
+        lock (_lock)
         {
-            return new EventChunk();
+            _queues.Remove(socket.Descriptor);
         }
 
-        chunk.Length = 0;
-        return chunk;
+        Libc.epoll_event e = default;
+        _ = Libc.epoll_ctl(_epoll.Number, Libc.EPOLL_CTL_DEL, socket.Descriptor, &e);
     }
 
     private void Drain()
     {
+        Libc.epoll_event* ready = stackalloc Libc.epoll_event[Ready];
         while (!_stopped)
         {
-            int n = _socket.ReceiveEvents(_datagram, wait: false);
-            if (n == -Errno.EAGAIN)
+            int n = Libc.epoll_wait(_epoll.Number, ready, Ready, StopMilliseconds);
+            for (int i = 0; i < n; i++)
             {
-                Libc.pollfd p = new() { fd = _socket.Descriptor, events = Libc.POLLIN };
-                _ = Libc.poll(&p, 1, StopMilliseconds);
-                continue;
-            }
-
-            lock (_lock)
-            {
-                if (n < 0)
+                EventQueue? queue;
+                lock (_lock)
                 {
-                    _overrun = true;
+                    queue = _queues.GetValueOrDefault((int)ready[i].data);
                 }
-                else if (n > 0)
-                {
-                    Append(n);
-                }
+
+                queue?.Fill(_datagram, DatagramsPerTurn);
             }
-
-            _wake();
         }
-    }
-
-    private void Append(int n)
-    {
-        int length = Nlm.Align(n);
-        if (_open.Length + length > EventChunk.Size)
-        {
-            if (_full.Count == MaxWaitingChunks)
-            {
-                _full.Clear();
-                _overrun = true;
-            }
-
-            _full.Enqueue(_open);
-            _open = Empty();
-        }
-
-        if (_open.Length == 0)
-        {
-            _open.ObservedNs = MonotonicClock.Nanoseconds;
-        }
-
-        _datagram.AsSpan(0, n).CopyTo(_open.Bytes.AsSpan(_open.Length));
-        _open.Length += length;
     }
 }

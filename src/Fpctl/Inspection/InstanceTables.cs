@@ -16,22 +16,22 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
     public VrfState* Vrf => VrfSegment.State(Get(SegmentNames.Vrf, SegmentKind.Vrf));
 
     public RecordTableReader<DemotionRecord> Demotions =>
-        new(VrfSegment.Demotions(Get(SegmentNames.Vrf, SegmentKind.Vrf)), Capacities.Demotions);
+        new(VrfSegment.Demotions(Get(SegmentNames.Vrf, SegmentKind.Vrf)), Get(SegmentNames.Vrf, SegmentKind.Vrf).Capacity);
 
     /// <summary>The process that writes the configuration tables: it lives in the instance's network namespace.</summary>
     public int ManagerPid => Get(SegmentNames.Vrf, SegmentKind.Vrf).Header.WriterPid;
 
     public RecordTableReader<InterfaceRecord> InterfaceTable =>
-        new(Get(SegmentNames.Interface, SegmentKind.Interface).Body, Capacities.Interfaces);
+        new(Get(SegmentNames.Interface, SegmentKind.Interface).Body, Get(SegmentNames.Interface, SegmentKind.Interface).Capacity);
 
     public RecordTableReader<AddressRecord> Addresses =>
-        new(AddressSegment.Records(Get(SegmentNames.Address, SegmentKind.Address)), Capacities.Addresses);
+        new(AddressSegment.Records(Get(SegmentNames.Address, SegmentKind.Address)), Get(SegmentNames.Address, SegmentKind.Address).Capacity);
 
-    public RecordTableReader<RouteRecord> Routes => new(Get(SegmentNames.Route, SegmentKind.Route).Body, Capacities.Routes);
+    public RecordTableReader<RouteRecord> Routes => new(Get(SegmentNames.Route, SegmentKind.Route).Body, Get(SegmentNames.Route, SegmentKind.Route).Capacity);
 
-    public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), Capacities.Nexthops);
+    public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), NexthopsSegment.Capacity);
 
-    public RecordTableReader<NeighbourRecord> Neighbours => new(NeighbourSegment.Records(NeighboursSegment), Capacities.Neighbours);
+    public RecordTableReader<NeighbourRecord> Neighbours => new(NeighbourSegment.Records(NeighboursSegment), NeighboursSegment.Capacity);
 
     public NeighbourHash NeighbourHash => NeighbourSegment.Hash(NeighboursSegment);
 

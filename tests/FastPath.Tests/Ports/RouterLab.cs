@@ -280,7 +280,7 @@ internal sealed unsafe class RouterLab : IDisposable
 
     private Segment Make(string name, SegmentKind kind, nuint length)
     {
-        Segment s = Segment.Create(name, kind, 1, length);
+        Segment s = Segment.Create(name, kind, (ulong)VrfSizes.Full.Of(kind), length);
         _segments.Add(s);
         _store.Put(s);
         return s;

@@ -70,7 +70,7 @@ internal sealed unsafe class TestInstance : IDisposable
         return a;
     }
 
-    public Segment Add(string name, SegmentKind kind, nuint bytes) => _segments[name] = Segment.Create(name, kind, 0, bytes);
+    public Segment Add(string name, SegmentKind kind, nuint bytes) => _segments[name] = Segment.Create(name, kind, (ulong)VrfSizes.Full.Of(kind), bytes);
 
     public void Interface(uint ifindex, string name, ushort port, uint mtu = 1500)
     {
@@ -153,7 +153,7 @@ internal sealed unsafe class TestInstance : IDisposable
             bytes[11] = (byte)ifindex;
             AdjacencySegment.Table(this[SegmentNames.Adjacency])[_adjacencies] = a;
             NeighbourHash hash = NeighbourSegment.Hash(this[SegmentNames.Neighbour]);
-            ulong i = NeighbourHash.Home(ifindex, r.Address);
+            ulong i = hash.Home(ifindex, r.Address);
             while (hash.Bucket(i)->IfIndex != 0)
             {
                 i++;

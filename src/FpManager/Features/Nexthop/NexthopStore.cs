@@ -18,13 +18,13 @@ public sealed unsafe class NexthopStore
     private readonly RecordTableWriter<NexthopRecord> _records;
     private readonly ulong* _words;
     private readonly GroupMember* _members;
-    private readonly MemberAllocator _memberRuns = new(Capacities.GroupMembers);
+    private readonly MemberAllocator _memberRuns;
     private readonly InterfaceStore _interfaces;
     private readonly NeighbourStore _neighbours;
     private readonly Reclaimer _reclaimer;
     private readonly Func<uint, bool> _egressDemoted;
 
-    private readonly int[] _references = new int[Capacities.Nexthops];
+    private readonly ReferenceCounts _references;
     private readonly Dictionary<NexthopSpec, int> _singles = [];
     private readonly Dictionary<GroupKey, int> _groups = [];
     private readonly Dictionary<(uint Id, ushort Mtu), int> _objects = [];
@@ -36,9 +36,11 @@ public sealed unsafe class NexthopStore
     public NexthopStore(
         ConfigurationSegments segments, InterfaceStore interfaces, NeighbourStore neighbours, Reclaimer reclaimer, Func<uint, bool> egressDemoted)
     {
-        _records = new RecordTableWriter<NexthopRecord>(NexthopSegment.Records(segments.Nexthop), Capacities.Nexthops);
+        _records = new RecordTableWriter<NexthopRecord>(NexthopSegment.Records(segments.Nexthop), segments.Nexthop.Capacity);
         _words = NexthopSegment.Words(segments.Nexthop);
         _members = NexthopSegment.Members(segments.Nexthop);
+        _memberRuns = new MemberAllocator(segments.Nexthop.Capacity);
+        _references = new ReferenceCounts(segments.Nexthop.Capacity);
         _interfaces = interfaces;
         _neighbours = neighbours;
         _reclaimer = reclaimer;

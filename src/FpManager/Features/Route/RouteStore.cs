@@ -21,13 +21,14 @@ public sealed class RouteStore
     private readonly Dictionary<RouteKey, int> _slots = [];
     private readonly Dictionary<uint, Prefix>[] _prefixes = new Dictionary<uint, Prefix>[33];
     private readonly NexthopStore _nexthops;
-    private readonly Fib4Writer _fib;
+    private readonly Fib4Writer? _fib;
     private readonly int _puntTos;
-    private int[] _next = new int[1024];
+    private int[] _next = [];
 
-    public unsafe RouteStore(Segment segment, NexthopStore nexthops, Fib4Writer fib)
+    /// <param name="fib">null: nothing is compiled (a VRF without ports).</param>
+    public unsafe RouteStore(Segment segment, NexthopStore nexthops, Fib4Writer? fib)
     {
-        _records = new RecordTableWriter<RouteRecord>(segment.Body, Capacities.Routes);
+        _records = new RecordTableWriter<RouteRecord>(segment.Body, segment.Capacity);
         _nexthops = nexthops;
         _fib = fib;
         for (int i = 0; i <= 32; i++)
@@ -121,6 +122,11 @@ public sealed class RouteStore
     /// <returns>How many entries were wrong.</returns>
     public unsafe int Repair()
     {
+        if (_fib is null)
+        {
+            return 0;
+        }
+
         using Linux.MemoryMapping scratch = Linux.MemoryMapping.Anonymous(Fib4Segment.BodyLength, 0, "fib scratch");
         uint* table24 = (uint*)scratch.Address;
         uint* groups = (uint*)(scratch.Address + (4 << 24));
@@ -227,7 +233,7 @@ public sealed class RouteStore
 
         if (slot >= _next.Length)
         {
-            Array.Resize(ref _next, Math.Max(slot + 1, _next.Length * 2));
+            Array.Resize(ref _next, Math.Max(Math.Max(slot + 1, 64), _next.Length * 2));
         }
 
         ref Prefix p = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes[key.Length], key.Destination, out _);
@@ -276,6 +282,10 @@ public sealed class RouteStore
             if (key.Length == 0)
             {
                 _nexthops.SetDefault(best);
+            }
+            else if (_fib is null)
+            {
+                // Nobody looks it up.
             }
             else if (best == NexthopStore.None)
             {
@@ -353,7 +363,7 @@ public sealed class RouteStore
             return; // never a route: reading the empty FIB would make it resident
         }
 
-        _fib.TakeUpGroups();
+        _fib?.TakeUpGroups();
         Repair();
     }
 

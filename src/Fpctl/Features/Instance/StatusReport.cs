@@ -159,7 +159,7 @@ internal sealed class StatusReport
 
         ulong now = MonotonicClock.Nanoseconds;
         List<Demotion> all = [];
-        foreach ((_, DemotionRecord d) in new RecordTableReader<DemotionRecord>(VrfSegment.Demotions(segment), Capacities.Demotions).All())
+        foreach ((_, DemotionRecord d) in new RecordTableReader<DemotionRecord>(VrfSegment.Demotions(segment), segment.Capacity).All())
         {
             TimeSpan age = TimeSpan.FromMilliseconds(now > d.Since ? (now - d.Since) / 1_000_000 : 0);
             all.Add(new Demotion(d.Effect, d.Object.ToString(), d.Reason.ToString(), age));
@@ -217,7 +217,7 @@ internal sealed class StatusReport
         Dictionary<uint, InterfaceRecord> byIndex = [];
         if (interfaces is not null)
         {
-            foreach ((_, InterfaceRecord r) in new RecordTableReader<InterfaceRecord>(interfaces.Body, Capacities.Interfaces).All())
+            foreach ((_, InterfaceRecord r) in new RecordTableReader<InterfaceRecord>(interfaces.Body, interfaces.Capacity).All())
             {
                 byIndex[r.IfIndex] = r;
             }

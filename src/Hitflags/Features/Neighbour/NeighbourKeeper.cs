@@ -55,7 +55,7 @@ internal sealed class NeighbourKeeper(DaemonContext daemon, HitflagsOptions opti
 
         // Stamps are whole seconds: one more covers the rounding.
         uint oldest = MonotonicClock.CoarseSeconds - (uint)Math.Ceiling(options.Interval.TotalSeconds) - 1;
-        RecordTableReader<NeighbourRecord> table = new(NeighbourSegment.Records(_neighbours!), Capacities.Neighbours);
+        RecordTableReader<NeighbourRecord> table = new(NeighbourSegment.Records(_neighbours!), _neighbours!.Capacity);
         uint* stamps = UseStampSegment.Stamps(_stamps!);
         _used.Clear();
         for (int slot = 0, n = table.HighWater; slot < n; slot++)
