@@ -4,7 +4,7 @@ using FastPathSync.SharedMemory.Tables;
 namespace FastPathSync.FastPath;
 
 /// <summary>
-/// Where a worker finds the tables: pointers into the attached segments, made once when the worker starts. All are
+/// Where a worker finds the tables of one VRF: pointers into the attached segments, made once for each VRF. All are
 /// read-only to it but UseStamps and Counters.
 /// </summary>
 public readonly unsafe struct WorkerTables
@@ -21,6 +21,9 @@ public readonly unsafe struct WorkerTables
     public required NeighbourHash Neighbours { get; init; }
 
     public required Fib4Reader Fib { get; init; }
+
+    /// <summary>Tables by root slot: IPv6, and IPv4 other than main.</summary>
+    public required FibTrieReader Tries { get; init; }
 
     public required LocalAddressFilter LocalAddresses { get; init; }
 

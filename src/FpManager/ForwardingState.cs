@@ -55,6 +55,7 @@ public sealed unsafe class ForwardingState
         Addresses = new AddressStore(segments.Address);
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
+        Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
         Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? null : new Fib4Writer(
             Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
         Nexthops.FreeUnreferenced();
@@ -66,6 +67,9 @@ public sealed unsafe class ForwardingState
     }
 
     public Reclaimer Reclaimer { get; }
+
+    /// <summary>The tables of prefixes that aren't in DIR-24-8: IPv6, policy routing, small VRFs.</summary>
+    public FibTrieWriter Tries { get; }
 
     public InterfaceStore Interfaces { get; }
 

@@ -59,6 +59,10 @@ public sealed class EventQueue : IDisposable
     private readonly Action _wake;
     private EventChunk? _open;
     private bool _overrun;
+
+    /// <summary>The taker has been woken and hasn't found everything taken since: it need not be woken again.</summary>
+    private bool _woken;
+    private bool _congested;
     private bool _closed;
 
     internal EventQueue(EventReader reader, NetlinkSocket socket, Action wake)
@@ -68,14 +72,12 @@ public sealed class EventQueue : IDisposable
         _wake = wake;
     }
 
-    public bool HasEvents
+    /// <summary>False: the next event will call wake.</summary>
+    public bool HasEvents()
     {
-        get
+        lock (_lock)
         {
-            lock (_lock)
-            {
-                return _waiting.Count > 0 || _open is not null || _overrun;
-            }
+            return _woken = _waiting.Count > 0 || _open is not null || _overrun;
         }
     }
 
@@ -118,34 +120,81 @@ public sealed class EventQueue : IDisposable
         }
     }
 
-    /// <summary>On the drain thread: reads what is there, up to so many datagrams.</summary>
-    internal void Fill(byte[] datagram, int most)
+    /// <summary>On the drain thread: reads what is there, up to what one system call brings, so that other VRFs have their turn.</summary>
+    internal void Fill(NetlinkDatagrams datagrams)
     {
         lock (_receiving)
         {
-            for (int i = 0; i < most && !_closed; i++)
+            if (_closed)
             {
-                int n = _socket.ReceiveEvents(datagram, wait: false);
-                if (n == -Errno.EAGAIN)
-                {
-                    break;
-                }
-
-                lock (_lock)
-                {
-                    if (n < 0)
-                    {
-                        _overrun = true;
-                    }
-                    else if (n > 0)
-                    {
-                        Append(datagram.AsSpan(0, n));
-                    }
-                }
+                return;
             }
+
+            int n = datagrams.Receive(_socket);
+            if (n > 0 && !_congested)
+            {
+                Keep(datagrams, n);
+            }
+            else if (n < 0 && n != -Errno.EAGAIN)
+            {
+                // Until its queue has been read empty the kernel goes on throwing away what it says to this socket
+                // (NETLINK_S_CONGESTED in net/netlink/af_netlink.c). A dump made before that would miss it.
+                _congested = true;
+            }
+
+            if (_congested && IsEmpty(datagrams))
+            {
+                _congested = false;
+                Overrun();
+            }
+        }
+    }
+
+    /// <summary>Throws away a turn's worth; true when nothing is left.</summary>
+    private bool IsEmpty(NetlinkDatagrams datagrams) => datagrams.Receive(_socket) == -Errno.EAGAIN;
+
+    private void Overrun()
+    {
+        lock (_lock)
+        {
+            Forget(); // what a dump is about to tell anew
+            _open?.Release();
+            _open = null;
+            _overrun = true;
+            _woken = true;
         }
 
         _wake();
+    }
+
+    private void Keep(NetlinkDatagrams datagrams, int count)
+    {
+        bool wake;
+        lock (_lock)
+        {
+            for (int i = 0; i < count; i++)
+            {
+                Append(datagrams[i]);
+            }
+
+            wake = !_woken;
+            _woken = true;
+        }
+
+        if (wake)
+        {
+            _wake();
+        }
+    }
+
+    private void Forget()
+    {
+        foreach (EventChunk lost in _waiting)
+        {
+            lost.Release();
+        }
+
+        _waiting.Clear();
     }
 
     private void Append(ReadOnlySpan<byte> datagram)
@@ -154,12 +203,7 @@ public sealed class EventQueue : IDisposable
         {
             if (_waiting.Count == MaxWaitingChunks)
             {
-                foreach (EventChunk lost in _waiting)
-                {
-                    lost.Release();
-                }
-
-                _waiting.Clear();
+                Forget();
                 _overrun = true;
             }
 

@@ -6,17 +6,12 @@ namespace FastPathSync.CacheManager.Sync;
 /// <summary>The drain thread: empties the event sockets of all VRFs as fast as the kernel fills them, each into its queue.</summary>
 public sealed unsafe class EventReader : IDisposable
 {
-    private const int LargestDatagram = 64 << 10;
-
-    /// <summary>Of one socket in a row: a flood in one VRF must not keep the others' events waiting.</summary>
-    private const int DatagramsPerTurn = 256;
-
     private const int StopMilliseconds = 100, Ready = 64;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<int, EventQueue> _queues = [];
     private readonly FileDescriptor _epoll = FileDescriptor.FromCall(Libc.epoll_create1(Libc.EPOLL_CLOEXEC), "epoll_create1", "netlink drain");
-    private readonly byte[] _datagram = new byte[LargestDatagram];
+    private readonly NetlinkDatagrams _datagrams = new();
     private readonly Thread _thread;
     private volatile bool _stopped;
 
@@ -45,6 +40,7 @@ public sealed unsafe class EventReader : IDisposable
         _stopped = true;
         _thread.Join();
         _epoll.Dispose();
+        _datagrams.Dispose();
     }
 
     internal void Forget(NetlinkSocket socket)
@@ -72,7 +68,7 @@ public sealed unsafe class EventReader : IDisposable
                     queue = _queues.GetValueOrDefault((int)ready[i].data);
                 }
 
-                queue?.Fill(_datagram, DatagramsPerTurn);
+                queue?.Fill(_datagrams);
             }
         }
     }

@@ -211,9 +211,9 @@ public sealed class SyncEngine : IDisposable
                 EventQueue.GiveBack(chunk);
             }
         }
-        while (_events.HasEvents && MonotonicClock.Nanoseconds < until);
+        while (_events.HasEvents() && MonotonicClock.Nanoseconds < until);
 
-        if (_events.HasEvents)
+        if (_events.HasEvents())
         {
             Wake();
         }
@@ -378,7 +378,7 @@ public sealed class SyncEngine : IDisposable
     /// <summary>Quiet for a moment, nothing waiting, everything answered: then, and only then, kernel and tables agree.</summary>
     private void SayIdle()
     {
-        bool quiet = _fpc is { IsGone: false, IsSettled: true } && _resync is null && !_refreshAt.IsSet && !_events.HasEvents && !_features.HasChanges;
+        bool quiet = _fpc is { IsGone: false, IsSettled: true } && _resync is null && !_refreshAt.IsSet && !_events.HasEvents() && !_features.HasChanges;
         if (!quiet || _toldIdle)
         {
             _idleAt = default;

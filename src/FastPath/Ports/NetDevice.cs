@@ -18,6 +18,13 @@ internal sealed unsafe class NetDevice : IDisposable
         return r;
     }
 
+    /// <summary>0 when there is none of that name.</summary>
+    public uint IndexOf(string name)
+    {
+        Libc.ifreq r = Request(name);
+        return Libc.ioctl(_socket.Number, Libc.SIOCGIFINDEX, &r) >= 0 ? (uint)r.ifr_ifindex : 0;
+    }
+
     /// <summary>False when the interface is gone.</summary>
     public bool TryGetFlags(string name, out short flags)
     {
@@ -50,13 +57,15 @@ internal sealed unsafe class NetDevice : IDisposable
         return ok;
     }
 
-    /// <summary>Receive queues in use; 1 for devices that tell of none.</summary>
-    public int ReceiveQueues(string name)
+    /// <summary>Queues in use in each direction; 1 for devices that tell of none.</summary>
+    public (int Receive, int Transmit) Queues(string name)
     {
         Libc.ethtool_channels c = new() { cmd = Libc.ETHTOOL_GCHANNELS };
         Libc.ifreq r = Request(name);
         r.ifr_data = &c;
-        return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0 ? 1 : (int)Math.Max(1, c.rx_count + c.combined_count);
+        return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0
+            ? (1, 1)
+            : ((int)Math.Max(1, c.rx_count + c.combined_count), (int)Math.Max(1, c.tx_count + c.combined_count));
     }
 
     /// <summary>"veth"; empty when the driver tells no name.</summary>

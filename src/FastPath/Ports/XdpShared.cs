@@ -1,38 +1,27 @@
 using FastPathSync.Bpf;
-using FastPathSync.Hosting;
-using FastPathSync.Linux;
 
 namespace FastPathSync.FastPath.Ports;
 
 /// <summary>
-/// What the XDP programs of all ports share: the alive word with its heartbeat timer, and the local addresses with their
-/// filter. It owns the maps; the ports' programs borrow them.
+/// What the XDP programs of one VRF's ports share beside the heartbeat: the local addresses with their filter. It owns the
+/// maps; the ports' programs borrow them.
 /// </summary>
 internal sealed unsafe class XdpShared : IDisposable
 {
-    private readonly BpfObject _heartbeat;
+    private readonly XdpHeartbeat _heartbeat;
     private readonly BpfObject _holder;
-    private readonly byte* _beats;
-    private readonly ulong* _alive;
     private readonly ulong* _filter;
     private readonly HashSet<uint> _addresses = [];
 
-    public XdpShared()
+    public XdpShared(XdpHeartbeat heartbeat)
     {
-        _heartbeat = BpfObject.Open("heartbeat");
+        _heartbeat = heartbeat;
         _holder = BpfObject.Open("xdp_redirect");
         try
         {
-            _heartbeat.Load();
-            _beats = _heartbeat.MapMemory(".data.beats");
-            _alive = (ulong*)_heartbeat.MapMemory(".data.alive");
-            _holder.ShareMap(".data.alive", _heartbeat.Map(".data.alive"));
+            _heartbeat.ShareWith(_holder);
             _holder.Load();
             _filter = (ulong*)_holder.MapMemory(".data.filter");
-            if (_heartbeat.Program("heartbeat_arm").Run(new byte[14], [], out _) != 0)
-            {
-                throw new DaemonStartException(Errno.EOPNOTSUPP, "the kernel refused the eBPF heartbeat timer (bpf_timer needs Linux 5.15)");
-            }
         }
         catch
         {
@@ -41,17 +30,9 @@ internal sealed unsafe class XdpShared : IDisposable
         }
     }
 
-    /// <summary>Whether every watched worker makes progress, as the timer saw it last.</summary>
-    public bool Alive => Volatile.Read(ref *_alive) != 0;
-
-    public ulong* Beat(int worker) => (ulong*)(_beats + XdpLayout.BeatOffset(worker));
-
-    /// <summary>From now on the heartbeat of workers 0 to count-1 is what keeps the fast path in force.</summary>
-    public void Watch(int workers) => Volatile.Write(ref *(ulong*)_beats, (ulong)workers);
-
     public void ShareWith(BpfObject program)
     {
-        program.ShareMap(".data.alive", _heartbeat.Map(".data.alive"));
+        _heartbeat.ShareWith(program);
         program.ShareMap(".data.filter", _holder.Map(".data.filter"));
         program.ShareMap("local_addresses", _holder.Map("local_addresses"));
     }
@@ -89,9 +70,5 @@ internal sealed unsafe class XdpShared : IDisposable
         new SharedMemory.Tables.LocalAddressFilter(_filter).Replace(words);
     }
 
-    public void Dispose()
-    {
-        _holder.Dispose();
-        _heartbeat.Dispose();
-    }
+    public void Dispose() => _holder.Dispose();
 }

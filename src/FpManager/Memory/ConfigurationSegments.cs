@@ -36,6 +36,8 @@ public sealed class ConfigurationSegments : IDisposable
 
     public Segment UseStamps => _tables[SegmentKind.UseStamps];
 
+    public Segment FibTrie => _tables[SegmentKind.FibTrie];
+
     /// <summary>Of a VRF with ports only (see HasFib4).</summary>
     public Segment Fib4 => _tables[SegmentKind.Fib4];
 
@@ -109,7 +111,7 @@ public sealed class ConfigurationSegments : IDisposable
     /// <summary>How large they are.</summary>
     public VrfSizes Sizes => new(
         Vrf.Capacity, Interface.Capacity, Address.Capacity, Route.Capacity, Nexthop.Capacity, Neighbour.Capacity, Adjacency.Capacity,
-        HasFib4 ? Fib4.Capacity : 0);
+        FibTrie.Capacity, HasFib4 ? Fib4.Capacity : 0);
 
     public void Beat()
     {
@@ -154,6 +156,7 @@ public sealed class ConfigurationSegments : IDisposable
             (SegmentNames.Neighbour, SegmentKind.Neighbour, s.Neighbours, NeighbourSegment.BodyLengthFor(s.Neighbours)),
             (SegmentNames.Adjacency, SegmentKind.Adjacency, s.Adjacencies, AdjacencySegment.BodyLengthFor(s.Adjacencies)),
             (SegmentNames.UseStamps, SegmentKind.UseStamps, s.Neighbours, UseStampSegment.BodyLengthFor(s.Neighbours)),
+            (SegmentNames.FibTrie, SegmentKind.FibTrie, s.FibTrieUnits, FibTrieSegment.BodyLength(s.FibTrieUnits)),
         ];
         if (s.Fib4Groups > 0)
         {

@@ -77,17 +77,20 @@ public sealed class Reclaimer(IWorkerSet workers)
 {
     private const ulong GracePeriod = 2;
 
-    private readonly Queue<(Dictionary<int, ulong> Seen, List<Action> Actions)> _waiting = new();
+    private readonly Queue<(Dictionary<int, ulong> Seen, List<(Action<ulong> Reuse, ulong What)> Actions)> _waiting = new();
     private readonly Dictionary<int, ulong> _now = [];
-    private List<Action> _open = [];
-    private List<Action> _closed = [];
+    private List<(Action<ulong> Reuse, ulong What)> _open = [];
+    private List<(Action<ulong> Reuse, ulong What)> _closed = [];
 
     /// <summary>Actions that wait for a grace period.</summary>
     public int Pending { get; private set; }
 
-    public void Retire(Action reuse)
+    public void Retire(Action reuse) => Retire(_ => reuse(), 0);
+
+    /// <summary>For those who retire much: the action is theirs and made once, what it is about goes with it.</summary>
+    public void Retire(Action<ulong> reuse, ulong what)
     {
-        _open.Add(reuse);
+        _open.Add((reuse, what));
         Pending++;
     }
 
@@ -111,7 +114,7 @@ public sealed class Reclaimer(IWorkerSet workers)
             _closed = [];
         }
 
-        while (_waiting.TryPeek(out (Dictionary<int, ulong> Seen, List<Action> Actions) batch))
+        while (_waiting.TryPeek(out (Dictionary<int, ulong> Seen, List<(Action<ulong> Reuse, ulong What)> Actions) batch))
         {
             workers.Snapshot(_now);
             foreach ((int worker, ulong quiescent) in batch.Seen)
@@ -124,9 +127,9 @@ public sealed class Reclaimer(IWorkerSet workers)
             }
 
             _waiting.Dequeue();
-            foreach (Action reuse in batch.Actions)
+            foreach ((Action<ulong> reuse, ulong what) in batch.Actions)
             {
-                reuse();
+                reuse(what);
             }
 
             Pending -= batch.Actions.Count;

@@ -37,6 +37,8 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
 
     public Segment Fib => Get(SegmentNames.Fib4, SegmentKind.Fib4);
 
+    public FibTrieReader Tries => FibTrieSegment.Reader(Get(SegmentNames.FibTrie, SegmentKind.FibTrie));
+
     public FastPathState* FastPath =>
         Find(SegmentNames.FastPathState, SegmentKind.FastPathState) is Segment s ? FastPathStateSegment.State(s) : null;
 

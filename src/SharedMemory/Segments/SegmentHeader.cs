@@ -18,6 +18,7 @@ public enum SegmentKind : uint
     Worker = 10,
     FastPathState = 11,
     TimeSeries = 12,
+    FibTrie = 13,
     VrfDirectory = 32,
 
     /// <summary>All tables of a VRF without ports, in one memfd.</summary>
@@ -32,7 +33,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x4650_5353_4d45_4d31; // "FPSSMEM1"
 
     /// <summary>Raised whenever the layout of any segment changes; a different version is rebuilt, never guessed at.</summary>
-    public const uint CurrentLayoutVersion = 3;
+    public const uint CurrentLayoutVersion = 4;
 
     public ulong Magic;
     public uint LayoutVersion;

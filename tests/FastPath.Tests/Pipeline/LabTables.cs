@@ -35,6 +35,7 @@ public sealed unsafe class LabTables : IDisposable
             Adjacencies = (Adjacency*)Map(AdjacencySegment.BodyLength),
             Neighbours = _neighbours,
             Fib = new Fib4Reader(_table24, _groups),
+            Tries = new FibTrieReader(Map(FibTrieSegment.BodyLength(Capacities.FibTrieUnits))),
             LocalAddresses = new LocalAddressFilter((ulong*)Map(LocalAddressFilter.Bytes)),
             Addresses = _addresses.Reader,
             UseStamps = (uint*)Map(UseStampSegment.BodyLength),

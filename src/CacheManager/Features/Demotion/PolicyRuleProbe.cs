@@ -50,14 +50,14 @@ internal sealed class PolicyRuleProbe : Probe
                 _ when born => $"the rule at priority {at.Key} is not the default one (from all lookup {table.Name})",
                 _ => $"a rule beyond the default three chooses the routing table ({Describe(at.First())})",
             };
-            findings.Add(new Finding($"ip rule {at.Key}", $"{text}; the fast path knows one table", DemotionEffect.Vrf, 0));
+            findings.Add(new Finding($"ip rule {at.Key}", $"{text}; the fast path knows one table", DemotionEffect.Vrf, 0, Families.Ipv4));
         }
 
         foreach ((uint priority, (uint _, string name)) in Born)
         {
             if (!rules.Any(r => r.Priority == priority))
             {
-                findings.Add(new Finding($"ip rule {priority}", $"the default rule {priority} (from all lookup {name}) is missing; the fast path knows one table", DemotionEffect.Vrf, 0));
+                findings.Add(new Finding($"ip rule {priority}", $"the default rule {priority} (from all lookup {name}) is missing; the fast path knows one table", DemotionEffect.Vrf, 0, Families.Ipv4));
             }
         }
     }

@@ -1,11 +1,13 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace FastPathSync.SharedMemory.Tables;
 
 /// <summary>
 /// Longest prefix match for IPv4: DIR-24-8 (Gupta, Lin, McKeown 1998). 2^24 entries of 4 bytes, and groups of 256 for the
-/// /24s that hold longer prefixes. An entry is one aligned word: bit 31 set: bits 0-23 number a group; else bits 0-23 are
-/// a nexthop index and bits 24-29 the length of the prefix that put it there. 0 is nexthop 0, the default.
+/// /24s that hold longer prefixes. An entry is one aligned word: bit 31 set: bits 0-23 number a group; else a FibEntry:
+/// bits 0-23 are a nexthop index and bits 24-29 the length of the prefix that put it there. 0 is nexthop 0, the default.
 /// </summary>
 /// <remarks>
 /// Writer: fpmd. Readers: workers, fpctl. Publication: each entry is one store; a new group is filled before the entry
@@ -14,24 +16,49 @@ namespace FastPathSync.SharedMemory.Tables;
 /// </remarks>
 public readonly unsafe struct Fib4Reader(uint* table24, uint* groups)
 {
-    public const uint GroupFlag = 0x8000_0000, IndexMask = 0x00ff_ffff;
-    public const int DepthShift = 24;
+    public const uint GroupFlag = 0x8000_0000, IndexMask = FibEntry.NexthopMask;
+    public const int DepthShift = FibEntry.DepthShift;
 
     public uint* Table24 => table24;
 
     public uint* Groups => groups;
 
+    /// <summary>The entry (see FibEntry) for an address (host byte order).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public uint LookupEntry(uint address)
+    {
+        uint e = Volatile.Read(ref table24[address >> 8]);
+        return (e & GroupFlag) == 0 ? e : Volatile.Read(ref groups[((e & IndexMask) << 8) | (address & 0xff)]);
+    }
+
     /// <summary>The nexthop index for an address (host byte order).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public uint Lookup(uint address)
+    public uint Lookup(uint address) => LookupEntry(address) & IndexMask;
+
+    /// <summary>The entries (see FibEntry) for so many addresses (host byte order) at once, that their cache misses overlap.</summary>
+    public void Lookup(uint* addresses, uint* entries, int count)
     {
-        uint e = table24[address >> 8];
-        if ((e & GroupFlag) != 0)
+        int i = 0;
+        if (Avx2.IsSupported)
         {
-            e = groups[((e & IndexMask) << 8) | (address & 0xff)];
+            Vector256<uint> group = Vector256.Create(GroupFlag), last = Vector256.Create(0xffu), index = Vector256.Create(IndexMask);
+            for (; i + 8 <= count; i += 8)
+            {
+                Vector256<uint> a = Vector256.Load(addresses + i);
+                Vector256<uint> e = Avx2.GatherVector256(table24, (a >> 8).AsInt32(), 4);
+                if (!Avx.TestZ(e, group))
+                {
+                    e = Avx2.GatherMaskVector256(e, groups, (((e & index) << 8) | (a & last)).AsInt32(), e, 4);
+                }
+
+                e.Store(entries + i);
+            }
         }
 
-        return e & IndexMask;
+        for (; i < count; i++)
+        {
+            entries[i] = LookupEntry(addresses[i]);
+        }
     }
 }
 

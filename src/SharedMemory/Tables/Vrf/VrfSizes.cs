@@ -11,15 +11,16 @@ namespace FastPathSync.SharedMemory.Tables;
 /// <param name="Nexthops">Nexthops, and as many group members.</param>
 /// <param name="Neighbours">Neighbours; hash and stamps go with them.</param>
 /// <param name="Adjacencies">Without ports there is no neighbour to send to.</param>
+/// <param name="FibTrieUnits">Of the tries.</param>
 /// <param name="Fib4Groups">0: no DIR-24-8; the main table is compiled into a trie.</param>
 public sealed record VrfSizes(
-    int Demotions, int Interfaces, int Addresses, int Routes, int Nexthops, int Neighbours, int Adjacencies, int Fib4Groups)
+    int Demotions, int Interfaces, int Addresses, int Routes, int Nexthops, int Neighbours, int Adjacencies, int FibTrieUnits, int Fib4Groups)
 {
     public static readonly VrfSizes Full = new(
         Capacities.Demotions, Capacities.Interfaces, Capacities.Addresses, Capacities.Routes, Capacities.Nexthops, Capacities.Neighbours,
-        Capacities.Adjacencies, Capacities.Fib4Groups);
+        Capacities.Adjacencies, Capacities.FibTrieUnits, Capacities.Fib4Groups);
 
-    public static readonly VrfSizes Small = new(4, 16, 16, 64, 64, 32, 1, 0);
+    public static readonly VrfSizes Small = new(4, 16, 16, 64, 64, 32, 1, 1024, 0);
 
     /// <summary>The next larger set for a VRF that has outgrown this one; itself when there is none.</summary>
     public VrfSizes Larger() => this with
@@ -29,6 +30,7 @@ public sealed record VrfSizes(
         Routes = Math.Min(Routes * 4, Capacities.Routes),
         Nexthops = Math.Min(Nexthops * 4, Capacities.Nexthops),
         Neighbours = Math.Min(Neighbours * 4, Capacities.Neighbours),
+        FibTrieUnits = Math.Min(FibTrieUnits * 4, Capacities.FibTrieUnits),
     };
 
     /// <summary>Of one kind of segment, as its header says it.</summary>
@@ -41,6 +43,7 @@ public sealed record VrfSizes(
         SegmentKind.Nexthop => Nexthops,
         SegmentKind.Neighbour or SegmentKind.UseStamps => Neighbours,
         SegmentKind.Adjacency => Adjacencies,
+        SegmentKind.FibTrie => FibTrieUnits,
         SegmentKind.Fib4 => Fib4Groups,
         _ => 0,
     };

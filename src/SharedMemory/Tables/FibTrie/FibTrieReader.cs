@@ -1,0 +1,160 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace FastPathSync.SharedMemory.Tables;
+
+/// <summary>Lookups in the tries of one VRF (layout and publication rule: FibTrieTable.cs).</summary>
+public readonly unsafe struct FibTrieReader
+{
+    /// <summary>The most addresses that one call looks up.</summary>
+    public const int BatchSize = 64;
+
+    /// <summary>For the 6 bits v of a key: the places in a node's prefix bitmap of all prefixes that cover v.</summary>
+    private static readonly ulong* s_covering = MakeCovering();
+
+    private readonly FibRoot* _roots;
+    private readonly byte* _units;
+
+    public FibTrieReader(byte* body)
+    {
+        _roots = (FibRoot*)(body + sizeof(FibTrieHeader));
+        _units = (byte*)(_roots + FibTrieSegment.Roots);
+    }
+
+    public FibTrieHeader* Header => (FibTrieHeader*)_roots - 1;
+
+    public FibRoot* Roots => _roots;
+
+    public byte* Units => _units;
+
+    /// <summary>The root slot of a table, or -1. Not for the packet path: it searches.</summary>
+    public int Find(FibFamily family, uint tableId)
+    {
+        for (int slot = 0; slot < Header->Roots; slot++)
+        {
+            if (_roots[slot].Family == family && _roots[slot].TableId == tableId)
+            {
+                return slot;
+            }
+        }
+
+        return -1;
+    }
+
+    /// <summary>The entry (see FibEntry) of the longest prefix over a key; 0: nothing covers it.</summary>
+    public uint Lookup(int slot, FibKey key)
+    {
+        FibRoot* root = _roots + slot;
+        uint best = root->Default;
+        uint reference = Volatile.Read(ref root->Child);
+        int level = FibTrieSegment.FirstLevel;
+        if ((reference & FibTrieSegment.ArrayFlag) != 0)
+        {
+            FibArraySlot* a = (FibArraySlot*)Block(reference) + FibTrieSegment.ArrayIndex(key.High, FibTrieSegment.TopLevel);
+            reference = Volatile.Read(ref a->Child);
+            best = Either(a->Entry, best);
+            level = FibTrieSegment.TopBits;
+            if ((reference & FibTrieSegment.ArrayFlag) != 0)
+            {
+                a = (FibArraySlot*)Block(reference) + FibTrieSegment.ArrayIndex(key.High, FibTrieSegment.SecondLevel);
+                reference = Volatile.Read(ref a->Child);
+                best = Either(a->Entry, best);
+                level = FibTrieSegment.TopBits + FibTrieSegment.SecondBits;
+            }
+        }
+
+        for (; reference != 0; level += FibTrieSegment.Stride)
+        {
+            byte* block = Block(reference);
+            if ((reference & FibTrieSegment.LeafFlag) != 0)
+            {
+                return LeafCovers(block, key.High, key.Low, out uint entry) ? entry : best;
+            }
+
+            ulong children = ((ulong*)block)[0], prefixes = ((ulong*)block)[1];
+            int v = FibTrieSegment.Digit(key.High, key.Low, level);
+            if ((prefixes & s_covering[v]) != 0)
+            {
+                best = Volatile.Read(ref *EntryOf(block, children, prefixes, v));
+            }
+
+            if (((children >> v) & 1) == 0)
+            {
+                return best;
+            }
+
+            reference = Volatile.Read(ref ChildrenOf(block)[BitOperations.PopCount(children & ((1ul << v) - 1))]);
+        }
+
+        return best;
+    }
+
+    public uint Lookup(int slot, uint ipv4Address) => Lookup(slot, FibKey.Ipv4(ipv4Address));
+
+    /// <summary>As Lookup, for up to BatchSize addresses at once.</summary>
+    public void Lookup(int slot, FibKey* keys, uint* entries, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            entries[i] = Lookup(slot, keys[i]);
+        }
+    }
+
+    /// <summary>As Lookup, for up to BatchSize IPv4 addresses (host byte order) at once.</summary>
+    [SkipLocalsInit]
+    public void Lookup(int slot, uint* ipv4Addresses, uint* entries, int count)
+    {
+        FibKey* keys = stackalloc FibKey[BatchSize];
+        for (int i = 0; i < count; i++)
+        {
+            keys[i] = FibKey.Ipv4(ipv4Addresses[i]);
+        }
+
+        Lookup(slot, keys, entries, count);
+    }
+
+    /// <summary>Where a node keeps the references to its subtrees, in the order of their bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint* ChildrenOf(byte* node) => (uint*)node + FibTrieSegment.NodeHeaderWords;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool LeafCovers(byte* leaf, ulong high, ulong low, out uint entry)
+    {
+        entry = Volatile.Read(ref *(uint*)(leaf + 8));
+        int depth = FibEntry.Depth(entry);
+        ulong x = high ^ *(ulong*)leaf;
+        return depth <= 64 ? x >> (64 - depth) == 0 : x == 0 && (low ^ *(ulong*)(leaf + 16)) >> (128 - depth) == 0;
+    }
+
+    /// <summary>The entry of the longest of a node's prefixes over v; there must be one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint* EntryOf(byte* node, ulong children, ulong prefixes, int v)
+    {
+        int longest = 63 - BitOperations.LeadingZeroCount(prefixes & s_covering[v]);
+        int before = BitOperations.PopCount(prefixes & ((1ul << longest) - 1));
+        return ChildrenOf(node) + BitOperations.PopCount(children) + before;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint Either(uint entry, uint otherwise) => entry != 0 ? entry : otherwise;
+
+    private static ulong* MakeCovering()
+    {
+        ulong* covering = (ulong*)NativeMemory.AlignedAlloc(64 * sizeof(ulong), 64);
+        for (int v = 0; v < 64; v++)
+        {
+            covering[v] = 0;
+            for (int r = 0; r < FibTrieSegment.Stride; r++)
+            {
+                covering[v] |= 1ul << ((1 << r) - 1 + (v >> (FibTrieSegment.Stride - r)));
+            }
+        }
+
+        return covering;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private byte* Block(uint reference) => _units + ((nuint)(reference & FibTrieSegment.UnitMask) * FibTrieSegment.UnitBytes);
+}

@@ -1,0 +1,73 @@
+using System.Globalization;
+using System.Text.Json;
+using FastPathSync.Linux;
+
+namespace FastPathSync.Labs;
+
+/// <summary>One network namespace of a lab.</summary>
+public sealed class LabNamespace(Lab lab, string name)
+{
+    public string Name => name;
+
+    public Lab Lab => lab;
+
+    public string Path => $"/run/netns/{name}";
+
+    /// <summary>Runs a command inside; throws with both outputs when it fails.</summary>
+    public CommandResult Run(string command, string? input = null, TimeSpan? timeout = null) => Try(command, input, timeout).MustSucceed();
+
+    /// <summary>Runs a command inside, whatever its exit code.</summary>
+    public CommandResult Try(string command, string? input = null, TimeSpan? timeout = null) =>
+        Try(Command.Split(command), input, timeout);
+
+    public CommandResult Try(IEnumerable<string> words, string? input = null, TimeSpan? timeout = null) =>
+        lab.Execute(Inside(words), input, timeout);
+
+    public BackgroundProcess Start(string command)
+    {
+        List<string> words = Inside(Command.Split(command));
+        lab.Note(Command.Join(words) + " &");
+        BackgroundProcess process = new(Command.Start(words));
+        lab.Track(process);
+        return process;
+    }
+
+    /// <summary>Runs code on a thread inside the namespace; sockets it opens stay there.</summary>
+    public T Inside<T>(Func<T> work) => NetworkNamespace.Run(Path, work);
+
+    public void Sysctl(params ReadOnlySpan<(string Key, string Value)> settings)
+    {
+        List<string> words = ["sysctl", "-qw"];
+        foreach ((string key, string value) in settings)
+        {
+            words.Add($"{key}={value}");
+        }
+
+        Try(words).MustSucceed();
+    }
+
+    public int IfIndex(string ifname) =>
+        (int)Inside(() => Libc.if_nametoindex(ifname)) is int index and not 0 ? index : throw new InvalidOperationException($"{name} has no interface {ifname}");
+
+    public byte[] MacOf(string ifname)
+    {
+        using JsonDocument links = JsonDocument.Parse(Run($"ip -j link show dev {ifname}").Output);
+        string text = links.RootElement[0].GetProperty("address").GetString()!;
+        return [.. text.Split(':').Select(b => byte.Parse(b, NumberStyles.HexNumber, CultureInfo.InvariantCulture))];
+    }
+
+    /// <summary>A counter of /proc/net/snmp, by the names that stand there: ("Ip", "ForwDatagrams").</summary>
+    public ulong Snmp(string protocol, string counter)
+    {
+        // thread-self: /proc/net would be that of the main thread.
+        string[][] lines = Inside(() => File.ReadAllLines("/proc/thread-self/net/snmp"))
+            .Where(l => l.StartsWith(protocol + ":", StringComparison.Ordinal))
+            .Select(l => l.Split(' '))
+            .ToArray();
+        return ulong.Parse(lines[1][Array.IndexOf(lines[0], counter)], CultureInfo.InvariantCulture);
+    }
+
+    public PacketSocket OpenPacketSocket(string ifname) => PacketSocket.Open(this, ifname);
+
+    private List<string> Inside(IEnumerable<string> words) => ["ip", "netns", "exec", name, .. words];
+}
