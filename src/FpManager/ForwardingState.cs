@@ -56,7 +56,7 @@ public sealed unsafe class ForwardingState
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
-        Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? null : new Fib4Writer(
+        Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? new Fib4Trie(Tries) : new Fib4Writer(
             Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
         Nexthops.FreeUnreferenced();
         Demotions.Publish();

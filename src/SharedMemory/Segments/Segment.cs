@@ -126,6 +126,16 @@ public sealed unsafe class Segment : IDisposable
         return stretches;
     }
 
+    /// <summary>What the memfd occupies; what was never touched doesn't count.</summary>
+    public ulong AllocatedBytes
+    {
+        get
+        {
+            ulong* stat = stackalloc ulong[18]; // struct stat of asm/stat.h; st_blocks, in units of 512 bytes, at byte 64
+            return Libc.fstat(File.Number, stat) == 0 ? stat[8] * 512 : 0;
+        }
+    }
+
     /// <summary>The writer says that it is alive.</summary>
     public void Beat()
     {

@@ -8,6 +8,15 @@ namespace FastPathSync.SharedMemory;
 /// <param name="small">It has no ports: VrfFlags.Small.</param>
 public sealed class VrfSegments(Func<string, SegmentKind, Segment?> find, string vrf = "", bool small = false) : IDisposable
 {
+    /// <summary>The tables that every VRF with ports has a segment for.</summary>
+    private static readonly (string Name, SegmentKind Kind)[] s_tables =
+    [
+        (SegmentNames.Vrf, SegmentKind.Vrf), (SegmentNames.Interface, SegmentKind.Interface), (SegmentNames.Address, SegmentKind.Address),
+        (SegmentNames.Route, SegmentKind.Route), (SegmentNames.Nexthop, SegmentKind.Nexthop), (SegmentNames.Neighbour, SegmentKind.Neighbour),
+        (SegmentNames.Adjacency, SegmentKind.Adjacency), (SegmentNames.Fib4, SegmentKind.Fib4), (SegmentNames.FibTrie, SegmentKind.FibTrie),
+        (SegmentNames.UseStamps, SegmentKind.UseStamps),
+    ];
+
     private readonly Dictionary<string, Segment> _open = [];
     private Segment? _whole;
 
@@ -36,6 +45,19 @@ public sealed class VrfSegments(Func<string, SegmentKind, Segment?> find, string
         }
 
         return s;
+    }
+
+    /// <summary>What they occupy together, in bytes.</summary>
+    public ulong Memory()
+    {
+        ulong sum = 0;
+        foreach ((string name, SegmentKind kind) in s_tables)
+        {
+            Segment? s = TryGet(name, kind);
+            sum += small ? 0 : s?.AllocatedBytes ?? 0;
+        }
+
+        return small ? _whole?.AllocatedBytes ?? 0 : sum;
     }
 
     public void Dispose()

@@ -21,12 +21,11 @@ public sealed class RouteStore
     private readonly Dictionary<RouteKey, int> _slots = [];
     private readonly Dictionary<uint, Prefix>[] _prefixes = new Dictionary<uint, Prefix>[33];
     private readonly NexthopStore _nexthops;
-    private readonly Fib4Writer? _fib;
+    private readonly IFib4 _fib;
     private readonly int _puntTos;
     private int[] _next = [];
 
-    /// <param name="fib">null: nothing is compiled (a VRF without ports).</param>
-    public unsafe RouteStore(Segment segment, NexthopStore nexthops, Fib4Writer? fib)
+    public unsafe RouteStore(Segment segment, NexthopStore nexthops, IFib4 fib)
     {
         _records = new RecordTableWriter<RouteRecord>(segment.Body, segment.Capacity);
         _nexthops = nexthops;
@@ -122,9 +121,9 @@ public sealed class RouteStore
     /// <returns>How many entries were wrong.</returns>
     public unsafe int Repair()
     {
-        if (_fib is null)
+        if (_fib is Fib4Trie trie)
         {
-            return 0;
+            return Repair(trie);
         }
 
         using Linux.MemoryMapping scratch = Linux.MemoryMapping.Anonymous(Fib4Segment.BodyLength, 0, "fib scratch");
@@ -155,10 +154,32 @@ public sealed class RouteStore
             }
 
             _nexthops.SetDefault(best);
-            int mended = _fib.PatchFrom(new Fib4Reader(table24, groups), g => use[g], out bool complete);
+            int mended = ((Fib4Writer)_fib).PatchFrom(new Fib4Reader(table24, groups), g => use[g], out bool complete);
             IsIncomplete |= !complete;
             return mended;
         }
+    }
+
+    private int Repair(Fib4Trie trie)
+    {
+        Dictionary<(FibKey, int), int> wanted = [];
+        for (int length = 0; length <= 32; length++)
+        {
+            foreach (uint destination in _prefixes[length].Keys.ToList())
+            {
+                ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
+                p.Nexthop = Best(p.Head);
+                if (length > 0 && p.Nexthop != NexthopStore.None)
+                {
+                    wanted[(FibKey.Ipv4(destination), length)] = p.Nexthop;
+                }
+            }
+        }
+
+        _nexthops.SetDefault(_prefixes[0].TryGetValue(0, out Prefix whole) ? whole.Nexthop : NexthopStore.None);
+        int mended = trie.Mend(wanted, out bool complete);
+        IsIncomplete = !complete;
+        return mended;
     }
 
     private static RouteKey KeyOf(Wire.RouteKey k) => new(k.Table, k.Destination, (byte)Math.Min(k.PrefixLength, 32), (byte)k.Tos, k.Metric);
@@ -283,10 +304,6 @@ public sealed class RouteStore
             {
                 _nexthops.SetDefault(best);
             }
-            else if (_fib is null)
-            {
-                // Nobody looks it up.
-            }
             else if (best == NexthopStore.None)
             {
                 _fib.Remove(key.Destination, key.Length, ParentEntry(key.Destination, key.Length));
@@ -363,7 +380,7 @@ public sealed class RouteStore
             return; // never a route: reading the empty FIB would make it resident
         }
 
-        _fib?.TakeUpGroups();
+        (_fib as Fib4Writer)?.TakeUpGroups();
         Repair();
     }
 
