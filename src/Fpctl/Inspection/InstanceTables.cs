@@ -163,7 +163,7 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
             FibTrieReader tries = Tries;
             int slot = tries.Find(FibFamily.Ipv4, KernelNames.TableMain);
             uint entry = slot < 0 ? 0 : tries.Lookup(slot, address);
-            return (FibEntry.Nexthop(entry), FibEntry.Depth(entry));
+            return (SharedMemory.Tables.FibEntry.Nexthop(entry), SharedMemory.Tables.FibEntry.Depth(entry));
         }
 
         Fib4Reader fib = Fib4Segment.Reader(Fib);
