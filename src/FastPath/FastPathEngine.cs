@@ -153,12 +153,18 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
-    /// <summary>What the XDP program lets through to workers; 0 while the port's packets are Linux's.</summary>
-    public uint LongestFrame(Port p)
+    /// <summary>What the XDP program lets through to workers: nothing while the port's packets are Linux's.</summary>
+    public Admission Admission(Port p)
     {
         VrfState* v = p.Vrf!.Segments.State;
-        bool demoted = !TablesKept || ((v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id])) & Families.Ipv4) != Families.None;
-        return demoted || p.Mtu > MaxMtu ? 0 : (uint)(p.Mtu + Port.EthernetHeader);
+        Families passed = v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id]);
+        if (FibTrieSegment.Reader(p.Vrf.Segments.FibTrie).Find(FibFamily.Ipv6, FibRoot.MainTable) < 0)
+        {
+            passed |= Families.Ipv6; // fpmd keeps no IPv6 routes
+        }
+
+        bool nothing = !TablesKept || (passed & Families.Both) == Families.Both || p.Mtu > MaxMtu;
+        return new Admission(nothing ? 0 : (uint)(p.Mtu + Port.EthernetHeader), passed);
     }
 
     /// <summary>Makes the sockets of a port, each in its worker's UMEM, and posts nothing: workers do that.</summary>
@@ -305,7 +311,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
 
     private void Attach(Port p)
     {
-        if (p.Attach(_options.Mode, p.Vrf!.Devices, LongestFrame(p)) is string reason)
+        if (p.Attach(_options.Mode, p.Vrf!.Devices, Admission(p)) is string reason)
         {
             _log.LogWarning("generic XDP taken: {Cause}", reason);
         }
@@ -482,22 +488,29 @@ internal sealed unsafe class FastPathEngine : IDisposable
     private void Begin(ServedVrf vrf) =>
         vrf.Begin(Heartbeat, _cookie, _trailers, _options.PuntThroughTap, _options.Workers, TablesOf);
 
-    private WorkerTables TablesOf(VrfTableSet s, int worker) => new()
+    /// <summary>What a worker reads, and the counters that it writes.</summary>
+    private WorkerTables TablesOf(VrfTableSet s, int worker)
     {
-        Vrf = s.State,
-        Nexthops = NexthopSegment.Words(s.Nexthop),
-        Members = NexthopSegment.Members(s.Nexthop),
-        Adjacencies = AdjacencySegment.Table(s.Adjacency),
-        Neighbours = NeighbourSegment.Hash(s.Neighbour),
-        Fib = Fib4Segment.Reader(s.Fib4),
-        Tries = FibTrieSegment.Reader(s.FibTrie),
-        LocalAddresses = AddressSegment.Filter4(s.Address),
-        Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), s.Address.Capacity),
-        UseStamps = UseStampSegment.Stamps(s.UseStamps),
-        Counters = WorkerSegment.Port(Segments.Workers[worker], 0),
-        CoarseSecond = _second,
-        FlowSeed = _flowSeed,
-    };
+        FibTrieReader tries = FibTrieSegment.Reader(s.FibTrie);
+        return new WorkerTables
+        {
+            Vrf = s.State,
+            Nexthops = NexthopSegment.Words(s.Nexthop),
+            Members = NexthopSegment.Members(s.Nexthop),
+            Adjacencies = AdjacencySegment.Table(s.Adjacency),
+            Neighbours = NeighbourSegment.Hash(s.Neighbour),
+            Fib = Fib4Segment.Reader(s.Fib4),
+            Tries = tries,
+            Ipv6Main = tries.Find(FibFamily.Ipv6, FibRoot.MainTable),
+            Ipv6Local = tries.Find(FibFamily.Ipv6, FibRoot.LocalTable),
+            LocalAddresses = AddressSegment.Filter4(s.Address),
+            Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), s.Address.Capacity),
+            UseStamps = UseStampSegment.Stamps(s.UseStamps),
+            Counters = WorkerSegment.Port(Segments.Workers[worker], 0),
+            CoarseSecond = _second,
+            FlowSeed = _flowSeed,
+        };
+    }
 
     private void StartWorker(int id, int cpu)
     {

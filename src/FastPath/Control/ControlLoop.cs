@@ -116,7 +116,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         {
             if (p.Vrf == vrf && !p.Gone && p.Refresh(vrf.Devices))
             {
-                p.Configure(vrf.Devices, _engine.LongestFrame(p));
+                p.Configure(vrf.Devices, _engine.Admission(p));
             }
         }
     }
@@ -210,7 +210,7 @@ internal sealed unsafe class ControlLoop : IDisposable
             }
             else
             {
-                p.Configure(p.Vrf.Devices, _engine.LongestFrame(p));
+                p.Configure(p.Vrf.Devices, _engine.Admission(p));
             }
         }
     }

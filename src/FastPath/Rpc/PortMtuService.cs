@@ -21,7 +21,7 @@ internal sealed class PortMtuService(FastPathEngine engine) : INetFpcService
         {
             Port p = Find(request.Ifindex, request.HasPort ? request.Port : null);
             p.Refresh(p.Vrf!.Devices);
-            p.Configure(p.Vrf.Devices, engine.LongestFrame(p));
+            p.Configure(p.Vrf.Devices, engine.Admission(p));
             return request.Mtu <= engine.MaxMtu ? Reply(p)
                 : throw new LinuxException(Errno.EMSGSIZE, "set MTU of port", $"{p.Configured} to {request.Mtu} (largest that packet frames hold: {engine.MaxMtu})");
         }
