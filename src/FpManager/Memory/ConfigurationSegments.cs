@@ -6,7 +6,10 @@ namespace FastPathSync.FpManager.Memory;
 /// <summary>The segments that fpmd writes: found in the segment store after a restart, made and put there otherwise.</summary>
 public sealed class ConfigurationSegments
 {
+    private const int CollapsesAtOnce = 4;
+
     private readonly List<Segment> _all = [];
+    private HugePages[]? _hugePages;
 
     private ConfigurationSegments(Func<string, SegmentKind, ulong, nuint, Segment> open)
     {
@@ -84,6 +87,15 @@ public sealed class ConfigurationSegments
         foreach (Segment s in _all)
         {
             s.Beat();
+        }
+    }
+
+    /// <summary>Gives what workers read by every packet huge pages where it is full enough. Cheap while nothing grows.</summary>
+    public void UseHugePages()
+    {
+        foreach (HugePages pages in _hugePages ??= [.. new[] { Fib4, FibTrie, Nexthop, Adjacency, Neighbour }.Select(s => new HugePages(s))])
+        {
+            pages.Collapse(CollapsesAtOnce);
         }
     }
 

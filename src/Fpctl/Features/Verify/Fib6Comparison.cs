@@ -42,6 +42,11 @@ internal sealed unsafe class Fib6Comparison(
     {
         int slot = tables.Tries.Find(FibFamily.Ipv6, table);
         Dictionary<(IpAddress Destination, byte Length), int> prefixes = _forwarding.Prefixes(table);
+        if (slot < 0 && prefixes.Count == 0)
+        {
+            return; // a kernel without IPv6
+        }
+
         if (slot < 0)
         {
             findings.Add("fib6", $"table {KernelNames.Table(table)}", $"{prefixes.Count} prefixes", "absent");

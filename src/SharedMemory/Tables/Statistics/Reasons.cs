@@ -73,7 +73,9 @@ public enum DropReason : byte
 public enum PassReason : byte
 {
     Arp = 0,
-    Ipv6 = 1,
+
+    /// <summary>A link-local IPv6 source or destination: ND, or never forwarded.</summary>
+    LinkLocal = 1,
     NotIp = 2,
     Multicast = 3,
     OtherHost = 4,
