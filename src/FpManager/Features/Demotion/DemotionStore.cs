@@ -106,6 +106,12 @@ public sealed unsafe class DemotionStore
             }
         }
 
+        // No demotion, but what the user wants: IPv6 that isn't forwarded is none of ours.
+        foreach (InterfaceRecord i in _interfaces.All.Where(i => i.PortId < Capacities.Ports && !i.ForwardsIpv6))
+        {
+            ingress[i.PortId] |= (uint)Families.Ipv6;
+        }
+
         bool changed = _vrf->PassAll != passAll;
         Volatile.Write(ref *(uint*)&_vrf->PassAll, (uint)passAll);
         for (int p = 0; p < Capacities.Ports; p++)

@@ -48,6 +48,9 @@ public sealed unsafe class NexthopStore
     public bool IsDead(int nexthop) =>
         _records[nexthop].Kind == NexthopKind.Single && (_records[nexthop].Flags & NexthopSpec.Dead) != 0;
 
+    /// <summary>Linux's in any case, whatever becomes of interfaces and neighbours.</summary>
+    public bool IsPunt(int nexthop) => _records[nexthop].Kind == NexthopKind.Punt;
+
     public bool IsUsed(int nexthop) => nexthop > 0 && _records.IsUsed(nexthop);
 
     /// <summary>A reference to the nexthop that says this, made if need be; None when the table is full.</summary>
