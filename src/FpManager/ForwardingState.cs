@@ -4,6 +4,7 @@ using FastPathSync.FpManager.Features.Interface;
 using FastPathSync.FpManager.Features.Neighbour;
 using FastPathSync.FpManager.Features.Nexthop;
 using FastPathSync.FpManager.Features.Route;
+using FastPathSync.FpManager.Features.Rule;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
@@ -48,7 +49,9 @@ public sealed unsafe class ForwardingState
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
         Routes = new RouteStore(segments.Route, Nexthops, new Fib4Writer(
-            Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
+            Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer), Tries, Reclaimer);
+        Rules = new RuleStore(segments.Rule, _vrf, Interfaces, new RuleGaps(Demotions), Reclaimer, (RuleFamily.Ipv4, Routes));
+        Routes.CloseUnrequired();
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
         if (Routes.IsIncomplete)
@@ -72,6 +75,8 @@ public sealed unsafe class ForwardingState
 
     public RouteStore Routes { get; }
 
+    public RuleStore Rules { get; }
+
     public DemotionStore Demotions { get; }
 
     /// <summary>Entries found wrong and mended on request, since this fpmd started.</summary>
@@ -93,6 +98,7 @@ public sealed unsafe class ForwardingState
         lock (_lock)
         {
             Reclaimer.Poll();
+            PublishRules(); // what found no room before
         }
     }
 
@@ -128,6 +134,7 @@ public sealed unsafe class ForwardingState
             }
 
             // Dependents first, as Linux would have announced their end.
+            swept += Swept(Wire.ObjectKind.Rule, Rules.Sweep);
             swept += Swept(Wire.ObjectKind.Route, Routes.Sweep);
             swept += Swept(Wire.ObjectKind.Nexthop, Nexthops.SweepObjects);
             swept += Swept(Wire.ObjectKind.Neighbour, Neighbours.Sweep);
@@ -139,6 +146,7 @@ public sealed unsafe class ForwardingState
                 return stale.Count;
             });
             swept += Swept(Wire.ObjectKind.Demotion, Demotions.Sweep);
+            PublishRules();
             RecomputePorts();
             if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !Routes.IsIncomplete)
             {
@@ -192,6 +200,8 @@ public sealed unsafe class ForwardingState
             }
         }
 
+        Rules.InterfacesChanged();
+        PublishRules();
         Changed();
         return room ? null : $"interface table is full ({Capacities.Interfaces})";
     });
@@ -253,8 +263,27 @@ public sealed unsafe class ForwardingState
             _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_local_routes
         }
 
-        DemoteDefaultTable();
+        PublishRules();
         return room ? null : $"route tables are full ({Capacities.Routes} routes, {Capacities.Nexthops} nexthops, {Capacities.Fib4Groups} FIB groups)";
+    });
+
+    public string? Apply(Wire.RuleBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.RuleBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.RuleBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                Rules.Remove(u.Delete);
+            }
+            else if (u.ChangeCase == Wire.RuleBatch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                room &= Rules.TryUpsert(u.Upsert, _generation);
+            }
+        }
+
+        PublishRules();
+        return room ? null : $"rule table is full ({Capacities.Rules})";
     });
 
     public string? Apply(Wire.NeighbourBatch batch) => Applying(batch.ObservedNs, () =>
@@ -406,18 +435,12 @@ public sealed unsafe class ForwardingState
         }
     }
 
-    private void DemoteDefaultTable()
+    private void PublishRules()
     {
-        const string name = "ip route table default";
-        if (Routes.DefaultTablePrefixes > 0)
+        Rules.Publish();
+        if (Rules.HadCustomRules)
         {
-            Demotions.TryRaise(
-                name, $"{Routes.DefaultTablePrefixes} prefixes in table default apply only where main has no route; Linux forwards",
-                DemotionEffect.Vrf, 0, Families.Ipv4, DemotionStore.Own);
-        }
-        else
-        {
-            Demotions.End(name);
+            _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_rules
         }
     }
 

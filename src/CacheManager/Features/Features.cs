@@ -4,6 +4,7 @@ using FastPathSync.CacheManager.Features.Interface;
 using FastPathSync.CacheManager.Features.Neighbour;
 using FastPathSync.CacheManager.Features.Nexthop;
 using FastPathSync.CacheManager.Features.Route;
+using FastPathSync.CacheManager.Features.Rule;
 using Microsoft.Extensions.Logging;
 
 namespace FastPathSync.CacheManager.Features;
@@ -25,7 +26,8 @@ public sealed class FeatureSet : IDisposable
         Nexthops = new NexthopFeature(Cascade);
         Routes = new RouteFeature(Cascade, Interfaces);
         NeighbourFeature neighbours = new();
-        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, neighbours];
+        Rules = new RuleFeature(Cascade);
+        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Rules, neighbours];
 
         _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>());
         Interfaces.InfosChanged = _monitor.InterfacesChanged;
@@ -48,6 +50,8 @@ public sealed class FeatureSet : IDisposable
     public NexthopFeature Nexthops { get; }
 
     public RouteFeature Routes { get; }
+
+    public RuleFeature Rules { get; }
 
     public bool HasChanges => InDependence.Any(f => f.HasChanges);
 

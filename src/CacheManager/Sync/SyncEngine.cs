@@ -326,7 +326,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         ulong begin = MonotonicClock.Nanoseconds;
         try
         {
-            int differences = _features.Nexthops.Refresh(_dumps) + _features.Routes.Refresh(_dumps);
+            int differences = _features.Nexthops.Refresh(_dumps) + _features.Routes.Refresh(_dumps) + _features.Rules.Refresh(_dumps);
             _log.LogDebug("asked for routes and nexthops: {Differences} differed", differences);
         }
         catch (LinuxException e)

@@ -26,6 +26,7 @@ public sealed class ConfigurationSegments
         Adjacency = Open(SegmentNames.Adjacency, SegmentKind.Adjacency, Capacities.Adjacencies, AdjacencySegment.BodyLength);
         Fib4 = Open(SegmentNames.Fib4, SegmentKind.Fib4, Capacities.Fib4Groups, Fib4Segment.BodyLength);
         FibTrie = Open(SegmentNames.FibTrie, SegmentKind.FibTrie, Capacities.FibTrieUnits, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
+        Rule = Open(SegmentNames.Rule, SegmentKind.Rule, Capacities.Rules, RuleSegment.BodyLength);
         UseStamps = Open(SegmentNames.UseStamps, SegmentKind.UseStamps, Capacities.Neighbours, UseStampSegment.BodyLength);
     }
 
@@ -46,6 +47,8 @@ public sealed class ConfigurationSegments
     public Segment Fib4 { get; }
 
     public Segment FibTrie { get; }
+
+    public Segment Rule { get; }
 
     public Segment UseStamps { get; }
 

@@ -48,7 +48,13 @@ public sealed class RtnetlinkDump : IDisposable
     /// <summary>Including the entries "all" (-1) and "default" (-2).</summary>
     public List<NetConfMessage> NetConf4() => Collect<NetConfMessage>(() => NetConfMessage.Dump(Rtm.AF_INET), NetConfMessage.TryParse);
 
-    public List<RuleMessage> Rules4() => Collect<RuleMessage>(() => RuleMessage.Dump(Rtm.AF_INET), RuleMessage.TryParse);
+    /// <summary>The policy rules of a family, in the order in which the kernel asks them.</summary>
+    public List<RuleMessage> Rules(byte family)
+    {
+        List<RuleMessage> rules = Collect<RuleMessage>(() => RuleMessage.Dump(family), RuleMessage.TryParse);
+        rules.RemoveAll(r => r.Family != family);
+        return rules;
+    }
 
     public List<QdiscMessage> Qdiscs() => Collect<QdiscMessage>(QdiscMessage.Dump, QdiscMessage.TryParse);
 

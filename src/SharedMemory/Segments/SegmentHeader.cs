@@ -19,6 +19,7 @@ public enum SegmentKind : uint
     FastPathState = 11,
     TimeSeries = 12,
     FibTrie = 13,
+    Rule = 20,
 }
 
 /// <summary>The first 128 bytes of every segment. Written by the segment's one writer.</summary>

@@ -92,6 +92,8 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NexthopBatch.Parser))));
             case FpcType.Neighbour:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NeighbourBatch.Parser))));
+            case FpcType.Rule:
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.RuleBatch.Parser))));
             case FpcType.Demotion:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.DemotionBatch.Parser))));
             default:
