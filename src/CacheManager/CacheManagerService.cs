@@ -14,12 +14,12 @@ public sealed class CacheManagerOptions
     /// <summary>"unix:PATH" or "tcp:HOST:PORT"; null: the instance's fpc.sock.</summary>
     public string? Fpc { get; private set; }
 
-    /// <summary>Of the event socket. At 240,000 routes a second 64 MB are a second's worth.</summary>
-    public int ReceiveBuffer { get; private set; } = 64 << 20;
+    /// <summary>Of the event socket; memory only while events wait. An event of a route costs the kernel about 1 KB.</summary>
+    public int ReceiveBuffer { get; private set; } = 256 << 20;
 
     public void Declare(OptionTable options) => options
         .Text("--fpc", "ENDPOINT", "where fpmd listens: unix:PATH or tcp:ADDRESS:PORT (default: the instance's)", v => Fpc = v)
-        .Integer("--receive-buffer", "BYTES", "netlink event socket's buffer (default 64 MB)", 4096, 1 << 30, v => ReceiveBuffer = v);
+        .Integer("--receive-buffer", "BYTES", "netlink event socket's buffer (default 256 MB)", 4096, 1 << 30, v => ReceiveBuffer = v);
 }
 
 /// <summary>cmgrd: runs the engine on a thread of its own. SIGHUP asks the kernel for everything again.</summary>

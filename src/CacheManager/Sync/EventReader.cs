@@ -22,8 +22,6 @@ public sealed class EventChunk
 /// <summary>The drain thread: empties the event socket as fast as the kernel fills it, into chunks that the worker takes whole.</summary>
 public sealed unsafe class EventReader : IDisposable
 {
-    private const int LargestDatagram = 64 << 10;
-
     /// <summary>More than this means that the worker is stuck, or lost for minutes: asking again is cheaper than keeping it.</summary>
     private const int MaxWaitingChunks = 512;
 
@@ -34,10 +32,13 @@ public sealed unsafe class EventReader : IDisposable
     private readonly Stack<EventChunk> _spare = new();
     private readonly NetlinkSocket _socket;
     private readonly Action _wake;
-    private readonly byte[] _datagram = new byte[LargestDatagram];
+    private readonly NetlinkDatagrams _datagrams = new();
     private readonly Thread _thread;
     private EventChunk _open = new();
     private bool _overrun;
+
+    /// <summary>The taker has been woken and hasn't found everything taken since: it need not be woken again.</summary>
+    private bool _woken;
     private volatile bool _stopped;
 
     public EventReader(NetlinkSocket socket, Action wake)
@@ -48,14 +49,12 @@ public sealed unsafe class EventReader : IDisposable
         _thread.Start();
     }
 
-    public bool HasEvents
+    /// <summary>False: the next event will call wake.</summary>
+    public bool HasEvents()
     {
-        get
+        lock (_lock)
         {
-            lock (_lock)
-            {
-                return _full.Count > 0 || _open.Length > 0 || _overrun;
-            }
+            return _woken = _full.Count > 0 || _open.Length > 0 || _overrun;
         }
     }
 
@@ -107,6 +106,7 @@ public sealed unsafe class EventReader : IDisposable
         _stopped = true;
         _thread.Join();
         _socket.Dispose();
+        _datagrams.Dispose();
     }
 
     private EventChunk Empty()
@@ -122,35 +122,70 @@ public sealed unsafe class EventReader : IDisposable
 
     private void Drain()
     {
+        bool congested = false;
         while (!_stopped)
         {
-            int n = _socket.ReceiveEvents(_datagram, wait: false);
+            int n = _datagrams.Receive(_socket);
             if (n == -Errno.EAGAIN)
             {
+                if (congested)
+                {
+                    congested = false;
+                    Overrun();
+                }
+
                 Libc.pollfd p = new() { fd = _socket.Descriptor, events = Libc.POLLIN };
                 _ = Libc.poll(&p, 1, StopMilliseconds);
-                continue;
             }
-
-            lock (_lock)
+            else if (n < 0)
             {
-                if (n < 0)
-                {
-                    _overrun = true;
-                }
-                else if (n > 0)
-                {
-                    Append(n);
-                }
+                // Until its queue has been read empty the kernel goes on throwing away what it says to this socket
+                // (NETLINK_S_CONGESTED in net/netlink/af_netlink.c). A dump made before that would miss it.
+                congested = true;
+            }
+            else if (!congested && n > 0)
+            {
+                Keep(n);
+            }
+        }
+    }
+
+    private void Overrun()
+    {
+        lock (_lock)
+        {
+            _full.Clear(); // what a dump is about to tell anew
+            _open.Length = 0;
+            _overrun = true;
+            _woken = true;
+        }
+
+        _wake();
+    }
+
+    private void Keep(int datagrams)
+    {
+        bool wake;
+        lock (_lock)
+        {
+            for (int i = 0; i < datagrams; i++)
+            {
+                Append(_datagrams[i]);
             }
 
+            wake = !_woken;
+            _woken = true;
+        }
+
+        if (wake)
+        {
             _wake();
         }
     }
 
-    private void Append(int n)
+    private void Append(ReadOnlySpan<byte> datagram)
     {
-        int length = Nlm.Align(n);
+        int length = Nlm.Align(datagram.Length);
         if (_open.Length + length > EventChunk.Size)
         {
             if (_full.Count == MaxWaitingChunks)
@@ -168,7 +203,7 @@ public sealed unsafe class EventReader : IDisposable
             _open.ObservedNs = MonotonicClock.Nanoseconds;
         }
 
-        _datagram.AsSpan(0, n).CopyTo(_open.Bytes.AsSpan(_open.Length));
+        datagram.CopyTo(_open.Bytes.AsSpan(_open.Length));
         _open.Length += length;
     }
 }

@@ -215,7 +215,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
                 _events.GiveBack(chunk);
             }
         }
-        while (_events.HasEvents && !_stop);
+        while (_events.HasEvents() && !_stop);
     }
 
     private void Apply(ReadOnlySpan<byte> events)
@@ -362,7 +362,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     /// <summary>Quiet for a moment, nothing waiting, everything answered: then, and only then, kernel and tables agree.</summary>
     private void SayIdle()
     {
-        bool quiet = _fpc is { IsGone: false, IsSettled: true } && _resync is null && !_refreshAt.IsSet && !_events.HasEvents && !_features.HasChanges;
+        bool quiet = _fpc is { IsGone: false, IsSettled: true } && _resync is null && !_refreshAt.IsSet && !_events.HasEvents() && !_features.HasChanges;
         if (!quiet || _toldIdle)
         {
             _idleAt = default;

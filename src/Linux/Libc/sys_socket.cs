@@ -52,6 +52,10 @@ public static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint recvmsg(int fd, msghdr* message, int flags);
 
+    /// <param name="timeout">struct timespec, or null.</param>
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int recvmmsg(int fd, mmsghdr* messages, uint count, int flags, void* timeout);
+
     [LibraryImport("libc", SetLastError = true)]
     public static partial int socketpair(int domain, int type, int protocol, int* pair);
 

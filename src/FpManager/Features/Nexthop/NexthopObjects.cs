@@ -1,0 +1,187 @@
+using FastPathSync.SharedMemory.Tables;
+using Wire = FastPathSync.Fpc.Protocol;
+
+namespace FastPathSync.FpManager.Features.Nexthop;
+
+/// <summary>
+/// Nexthop objects by id. The MTU of the route and its family belong to a nexthop here, so routes that differ in them use
+/// variants of the object; the variant of IPv4 routes without an MTU is the object itself, and is there without routes too.
+/// </summary>
+internal sealed class NexthopObjects(NexthopStore store)
+{
+    private readonly Dictionary<uint, List<Variant>> _variants = [];
+
+    private readonly record struct Variant(ushort Mtu, byte Family, int Nexthop)
+    {
+        public bool IsObject => Mtu == 0 && Family == NexthopSpec.Ipv4;
+    }
+
+    /// <summary>A reference to the object, as such routes use it. One not yet heard of punts.</summary>
+    public int Acquire(uint id, uint mtu, byte family)
+    {
+        ushort own = (ushort)Math.Min(mtu, 0xffff);
+        int n = Find(id, own, family);
+        if (n == NexthopStore.None)
+        {
+            n = store.Add(new NexthopRecord { ObjectId = id, Mtu = own, Family = family, Kind = NexthopKind.Punt, Reason = PuntReason.NoRoute });
+            if (n == NexthopStore.None)
+            {
+                return NexthopStore.None;
+            }
+
+            Remember(id, own, family, n);
+            int original = Find(id, 0, NexthopSpec.Ipv4);
+            if (original != n && original != NexthopStore.None)
+            {
+                store.Rewrite(n, CopyOf(original, own, family));
+            }
+        }
+
+        store.AddReference(n);
+        return n;
+    }
+
+    /// <summary>An object was made or changed: all who use it follow at once.</summary>
+    /// <returns>False when a table is full.</returns>
+    public bool TryUpsert(Wire.Nexthop wire, ulong generation)
+    {
+        int n = Find(wire.Id, 0, NexthopSpec.Ipv4);
+        if (n == NexthopStore.None || !IsAnnounced(n)) // from its first announcement to its end the object holds a reference
+        {
+            n = Acquire(wire.Id, 0, NexthopSpec.Ipv4);
+        }
+
+        if (n == NexthopStore.None)
+        {
+            return false;
+        }
+
+        bool room = true;
+        foreach (Variant v in _variants[wire.Id].ToList())
+        {
+            room &= TryRewrite(v, wire, v.IsObject ? generation : 0);
+        }
+
+        return room;
+    }
+
+    /// <summary>Routes that still name a deleted object punt until their own end is announced.</summary>
+    public void Remove(uint id)
+    {
+        foreach (Variant v in _variants.GetValueOrDefault(id)?.ToList() ?? [])
+        {
+            bool announced = IsAnnounced(v.Nexthop);
+            store.Rewrite(v.Nexthop, new NexthopRecord { ObjectId = id, Mtu = v.Mtu, Family = v.Family, Kind = NexthopKind.Punt, Reason = PuntReason.NoRoute });
+            if (announced)
+            {
+                store.Release(v.Nexthop);
+            }
+        }
+    }
+
+    public int Sweep(ulong generation)
+    {
+        List<uint> stale =
+        [
+            .. _variants.Where(o => o.Value.Any(v => IsAnnounced(v.Nexthop) && store[v.Nexthop].Generation != generation)).Select(o => o.Key)
+        ];
+        stale.ForEach(Remove);
+        return stale.Count;
+    }
+
+    /// <summary>A record found after a restart.</summary>
+    public void Restore(int n)
+    {
+        NexthopRecord r = store[n];
+        Remember(r.ObjectId, r.Mtu, r.Family, n);
+        if (IsAnnounced(n))
+        {
+            store.AddReference(n);
+        }
+    }
+
+    /// <summary>Nobody refers to this variant any more.</summary>
+    public void Forget(int n)
+    {
+        uint id = store[n].ObjectId;
+        List<Variant> all = _variants[id];
+        all.RemoveAll(v => v.Nexthop == n);
+        if (all.Count == 0)
+        {
+            _variants.Remove(id);
+        }
+    }
+
+    private NexthopRecord CopyOf(int original, ushort mtu, byte family)
+    {
+        NexthopRecord r = store[original] with { Mtu = mtu, Family = family, Generation = 0 };
+        if (r.Kind == NexthopKind.Group)
+        {
+            List<(int, uint)> members = [.. store.MembersOf(original).Select(m => (Acquire(store[m.Member].ObjectId, mtu, family), m.Weight))];
+            if (!store.TryLayOut(members, ref r))
+            {
+                members.ForEach(m => store.Release(m.Item1));
+                return new NexthopRecord { ObjectId = r.ObjectId, Mtu = mtu, Family = family, Kind = NexthopKind.Punt, Reason = PuntReason.TableFull };
+            }
+        }
+
+        return r;
+    }
+
+    /// <summary>Only the object itself carries a generation.</summary>
+    private bool IsAnnounced(int n) => store[n].Generation != 0;
+
+    private int Find(uint id, ushort mtu, byte family)
+    {
+        foreach (Variant v in _variants.GetValueOrDefault(id) ?? [])
+        {
+            if (v.Mtu == mtu && v.Family == family)
+            {
+                return v.Nexthop;
+            }
+        }
+
+        return NexthopStore.None;
+    }
+
+    private void Remember(uint id, ushort mtu, byte family, int n)
+    {
+        if (!_variants.TryGetValue(id, out List<Variant>? all))
+        {
+            _variants[id] = all = [];
+        }
+
+        all.Add(new Variant(mtu, family, n));
+    }
+
+    private bool TryRewrite(Variant v, Wire.Nexthop wire, ulong generation)
+    {
+        NexthopRecord r = new() { ObjectId = wire.Id, Mtu = v.Mtu, Family = v.Family, IfIndex = wire.Ifindex, Generation = generation };
+        if (wire.Members.Count > 0)
+        {
+            r.Kind = NexthopKind.Group;
+            List<(int, uint)> members = [.. wire.Members.Select(m => (Acquire(m.Id, v.Mtu, v.Family), m.Weight))];
+            if (!store.TryLayOut(members, ref r))
+            {
+                members.ForEach(m => store.Release(m.Item1));
+                store.Rewrite(v.Nexthop, r with { Kind = NexthopKind.Punt, Reason = PuntReason.TableFull });
+                return false;
+            }
+        }
+        else if (wire.Blackhole || wire.Fdb || wire.Encap || wire.Gateway.Length == 16)
+        {
+            r.Kind = NexthopKind.Punt;
+            r.Reason = wire.Blackhole ? PuntReason.Blackhole : wire.Encap ? PuntReason.Encapsulation
+                : wire.Gateway.Length == 16 ? PuntReason.ViaIpv6 : PuntReason.RouteUnsupported;
+        }
+        else
+        {
+            r.Kind = NexthopKind.Single;
+            r.Gateway = IpAddress.FromBytes(wire.Gateway.Span);
+            r.Flags = (ushort)(wire.Flags & (NexthopSpec.Dead | NexthopSpec.LinkDown));
+        }
+
+        store.Rewrite(v.Nexthop, r);
+        return true;
+    }
+}
