@@ -16,6 +16,7 @@ namespace FastPathSync.FastPath;
 ///              │     └ truncated, not-ip
 ///              └ demoted (the VRF, or this port's ingress)                                 all of these ─► Punt
 ///
+///   While there are policy rules, ipv4-rule stands in the place of ipv4-lookup.
 ///   On virtual ports, and in generic mode, l4-checksum runs last, over forwarded and punted packets alike.
 /// </code>
 /// A punted packet is unmodified, but for a checksum that was completed.
@@ -42,8 +43,17 @@ public static unsafe class Pipeline
         }
         else
         {
-            Ipv4InputNode.Run(ref v, t);
-            Ipv4LookupNode.Run(ref v, t);
+            RuleList rules = new(Volatile.Read(ref t.Vrf->Rules4));
+            Ipv4InputNode.Run(ref v, t, rules);
+            if (rules.IsDefault)
+            {
+                Ipv4LookupNode.Run(ref v, t);
+            }
+            else
+            {
+                Ipv4RuleNode.Run(ref v, t, rxPort, rules);
+            }
+
             Ipv4ForwardNode.Run(ref v, t, rxPort);
             InterfaceOutputNode.Run(ref v, t);
         }

@@ -25,6 +25,9 @@ public readonly unsafe struct WorkerTables
     /// <summary>Tables by root slot: IPv6, and IPv4 other than main.</summary>
     public required FibTrieReader Tries { get; init; }
 
+    /// <summary>RuleSegment.Compiled: which of them are a family's says VrfState.</summary>
+    public required CompiledRule* Rules { get; init; }
+
     public required LocalAddressFilter LocalAddresses { get; init; }
 
     /// <summary>The exact answer to what the filter takes for ours; walked on the cold path only.</summary>

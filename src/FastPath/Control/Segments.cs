@@ -26,6 +26,7 @@ internal sealed unsafe class Segments : IDisposable
             Adjacency = Foreign(SegmentNames.Adjacency, SegmentKind.Adjacency, writable: false);
             Fib4 = Foreign(SegmentNames.Fib4, SegmentKind.Fib4, writable: false);
             FibTrie = Foreign(SegmentNames.FibTrie, SegmentKind.FibTrie, writable: false);
+            Rule = Foreign(SegmentNames.Rule, SegmentKind.Rule, writable: false);
             UseStamps = Foreign(SegmentNames.UseStamps, SegmentKind.UseStamps, writable: true);
             State = Own(SegmentNames.FastPathState, SegmentKind.FastPathState, Capacities.Ports, FastPathStateSegment.BodyLength);
             Workers = [.. Enumerable.Range(0, workers).Select(i => Own(SegmentNames.Worker(i), SegmentKind.Worker, Capacities.Ports, WorkerSegment.BodyLength))];
@@ -57,6 +58,8 @@ internal sealed unsafe class Segments : IDisposable
     public Segment Fib4 { get; }
 
     public Segment FibTrie { get; }
+
+    public Segment Rule { get; }
 
     public Segment UseStamps { get; }
 
