@@ -352,7 +352,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Neighbours = NeighbourSegment.Hash(s.Neighbour),
             Fib = Fib4Segment.Reader(s.Fib4),
             Tries = FibTrieSegment.Reader(s.FibTrie),
-            Rules = RuleSegment.Compiled(s.Rule),
+            Rules = new RuleReader(RuleSegment.Compiled(s.Rule), FibTrieSegment.Reader(s.FibTrie), Fib4Segment.Reader(s.Fib4), NexthopSegment.Words(s.Nexthop)),
             LocalAddresses = AddressSegment.Filter4(s.Address),
             Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), Capacities.Addresses),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),

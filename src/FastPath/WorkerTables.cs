@@ -25,8 +25,8 @@ public readonly unsafe struct WorkerTables
     /// <summary>Tables by root slot: IPv6, and IPv4 other than main.</summary>
     public required FibTrieReader Tries { get; init; }
 
-    /// <summary>RuleSegment.Compiled: which of them are a family's says VrfState.</summary>
-    public required CompiledRule* Rules { get; init; }
+    /// <summary>The policy rules: which of them are a family's says VrfState.</summary>
+    public required RuleReader Rules { get; init; }
 
     public required LocalAddressFilter LocalAddresses { get; init; }
 

@@ -28,7 +28,7 @@ internal static unsafe class Ipv4RuleNode
         {
             if (v.Verdict[i] == (byte)Verdict.Forward)
             {
-                v.Nexthop[i] = RuleLookup.Ipv4(t, rules, Key(ref v, i, rxPort, rules)).Word.Value;
+                v.Nexthop[i] = t.Rules.Ipv4(rules, Key(ref v, i, rxPort, rules)).Word.Value;
             }
         }
 
@@ -38,12 +38,12 @@ internal static unsafe class Ipv4RuleNode
             if (v.Verdict[i] == (byte)Verdict.Forward)
             {
                 int txPort = t.Adjacencies[new NexthopWord(v.Nexthop[i]).Index].PortId;
-                RouteDecision back = RuleLookup.Ipv4(t, rules, Key(ref v, i, rxPort, rules).Reversed(txPort));
+                RouteDecision back = t.Rules.Ipv4(rules, Key(ref v, i, rxPort, rules).Reversed(txPort));
                 Ipv4SourceCheck.Judge(ref v, t, i, back.Word, rxPort);
             }
         }
     }
 
     private static RuleKey Key(ref PacketVector v, int i, int rxPort, RuleList rules) =>
-        RuleKey.OfIpv4(v.Data[i] + EthernetHeader.Size, v.TotalLength[i], rxPort, rules);
+        RuleKeys.OfIpv4(v.Data[i] + EthernetHeader.Size, v.TotalLength[i], rxPort, rules);
 }

@@ -29,6 +29,11 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
 
     public RecordTableReader<RouteRecord> Routes => new(Get(SegmentNames.Route, SegmentKind.Route).Body, Capacities.Routes);
 
+    public RecordTableReader<RuleRecord> Rules => new(RulesSegment.Body, Capacities.Rules);
+
+    /// <summary>The walk of the workers.</summary>
+    public RuleReader RuleWalk => new(RuleSegment.Compiled(RulesSegment), Tries, Fib4Segment.Reader(Fib), NexthopSegment.Words(NexthopsSegment));
+
     public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), Capacities.Nexthops);
 
     public RecordTableReader<NeighbourRecord> Neighbours => new(NeighbourSegment.Records(NeighboursSegment), Capacities.Neighbours);
@@ -44,6 +49,8 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
 
     /// <summary>null until fpsd has put it.</summary>
     public Segment? TimeSeries => Find(SegmentNames.TimeSeries, SegmentKind.TimeSeries);
+
+    private Segment RulesSegment => Get(SegmentNames.Rule, SegmentKind.Rule);
 
     private Segment NexthopsSegment => Get(SegmentNames.Nexthop, SegmentKind.Nexthop);
 

@@ -27,15 +27,20 @@ public sealed unsafe class LabTables : IDisposable
         NeighbourBucket* buckets = (NeighbourBucket*)Map((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket));
         _neighbours = new NeighbourHash(buckets);
         _addresses = new RecordTableWriter<AddressRecord>(Map(RecordTable.BytesFor<AddressRecord>(Capacities.Addresses)), Capacities.Addresses);
+        FibTrieReader tries = new(Map(FibTrieSegment.BodyLength(Capacities.FibTrieUnits)));
+        Fib4Reader fib = new(_table24, _groups);
+        ulong* nexthops = (ulong*)Map((nuint)Capacities.Nexthops * 8);
+        Rules = (CompiledRule*)Map((nuint)Capacities.CompiledRules * (nuint)sizeof(CompiledRule));
         Tables = new WorkerTables
         {
             Vrf = (VrfState*)Map((nuint)sizeof(VrfState)),
-            Nexthops = (ulong*)Map((nuint)Capacities.Nexthops * 8),
+            Nexthops = nexthops,
             Members = (GroupMember*)Map((nuint)Capacities.GroupMembers * (nuint)sizeof(GroupMember)),
             Adjacencies = (Adjacency*)Map(AdjacencySegment.BodyLength),
             Neighbours = _neighbours,
-            Fib = new Fib4Reader(_table24, _groups),
-            Tries = new FibTrieReader(Map(FibTrieSegment.BodyLength(Capacities.FibTrieUnits))),
+            Fib = fib,
+            Tries = tries,
+            Rules = new RuleReader(Rules, tries, fib, nexthops),
             LocalAddresses = new LocalAddressFilter((ulong*)Map(LocalAddressFilter.Bytes)),
             Addresses = _addresses.Reader,
             UseStamps = (uint*)Map(UseStampSegment.BodyLength),
@@ -47,6 +52,9 @@ public sealed unsafe class LabTables : IDisposable
     }
 
     public WorkerTables Tables { get; }
+
+    /// <summary>Where compiled rules stand; VrfState.Rules4 says which are in force.</summary>
+    public CompiledRule* Rules { get; }
 
     public static uint Ip(string text)
     {

@@ -52,7 +52,7 @@ internal sealed class StatusReport
 
     public IReadOnlyList<PortReport> Ports { get; private set; } = [];
 
-    /// <summary>What is passed to Linux because it is not honoured (effects Vrf, Ingress, Egress).</summary>
+    /// <summary>What is passed to Linux because it is not honoured (effects Vrf, Ingress, Egress, Partial).</summary>
     public IReadOnlyList<Demotion> Demotions { get; private set; } = [];
 
     /// <summary>What is not honoured, and not obeyed either (effect Bypassed).</summary>
@@ -165,7 +165,7 @@ internal sealed class StatusReport
             all.Add(new Demotion(d.Effect, d.Object.ToString(), d.Reason.ToString(), age));
         }
 
-        Demotions = [.. all.Where(d => d.Effect is DemotionEffect.Vrf or DemotionEffect.Ingress or DemotionEffect.Egress)];
+        Demotions = [.. all.Where(d => d.Effect is DemotionEffect.Vrf or DemotionEffect.Ingress or DemotionEffect.Egress or DemotionEffect.Partial)];
         Bypassed = [.. all.Where(d => d.Effect is DemotionEffect.Bypassed)];
     }
 

@@ -1,34 +1,74 @@
 using System.Runtime.CompilerServices;
-using FastPathSync.SharedMemory.Tables;
 
-namespace FastPathSync.FastPath.Nodes;
+namespace FastPathSync.SharedMemory.Tables;
+
+/// <summary>What policy rules may ask of a packet (struct flowi4 and flowi6 of a forwarded one).</summary>
+public struct RuleKey
+{
+    public FibKey Destination;
+    public FibKey Source;
+    public uint FlowLabel;
+
+    /// <summary>Host byte order; 0 where there are none, and in fragments, the first one too.</summary>
+    public ushort SourcePort;
+    public ushort DestinationPort;
+
+    /// <summary>PortId of the interface it came in on.</summary>
+    public ushort InputPort;
+
+    /// <summary>The whole DS field.</summary>
+    public byte Dscp;
+
+    /// <summary>May be 0 while no rule asks for it.</summary>
+    public byte Protocol;
+
+    /// <summary>Of the way back, as __fib_validate_source (net/ipv4/fib_frontend.c) asks: it comes in where the packet goes out.</summary>
+    public readonly RuleKey Reversed(int outputPort) => this with
+    {
+        Destination = Source,
+        Source = Destination,
+        SourcePort = DestinationPort,
+        DestinationPort = SourcePort,
+        InputPort = (ushort)outputPort,
+    };
+}
 
 /// <summary>What a route lookup came to.</summary>
 /// <param name="Word">The nexthop's word, or "punt" for the reason that no route or a rule gave.</param>
 /// <param name="Nexthop">Its index; 0 when there is none, or it is IPv4's default route.</param>
 /// <param name="Depth">The length of the prefix that matched.</param>
-internal readonly record struct RouteDecision(NexthopWord Word, uint Nexthop, int Depth)
+/// <param name="Rule">The priority of the rule that decided; uint.MaxValue: none did.</param>
+public readonly record struct RouteDecision(NexthopWord Word, uint Nexthop, int Depth, uint Rule)
 {
-    public static RouteDecision Punt(PuntReason reason) => new(NexthopWord.Punt(reason), 0, 0);
+    public static RouteDecision Punt(PuntReason reason, uint rule) => new(NexthopWord.Punt(reason), 0, 0, rule);
 }
 
 /// <summary>
 /// Walks the policy rules of a packet and looks it up in their tables until something decides, as fib_rules_lookup
 /// (net/core/fib_rules.c) with fib4_rule_action and fib4_rule_suppress (net/ipv4/fib_rules.c), or those of
-/// net/ipv6/fib6_rules.c.
+/// net/ipv6/fib6_rules.c. Workers and fpctl use the same walk.
 /// </summary>
-internal static unsafe class RuleLookup
+/// <param name="compiled">RuleSegment.Compiled</param>
+/// <param name="tries">Tables by themselves.</param>
+/// <param name="fib">IPv4's local and main, merged.</param>
+/// <param name="nexthops">NexthopSegment.Words</param>
+public readonly unsafe struct RuleReader(CompiledRule* compiled, FibTrieReader tries, Fib4Reader fib, ulong* nexthops)
 {
+    private const uint NoRule = uint.MaxValue;
+
+    /// <summary>The rules of a list, for whoever shows them.</summary>
+    public ReadOnlySpan<CompiledRule> this[RuleList list] => new(compiled + list.First, list.Count);
+
     /// <summary>With the rules of IPv4.</summary>
-    public static RouteDecision Ipv4(in WorkerTables t, RuleList rules, in RuleKey key) =>
-        rules.IsDefault ? Found(t, t.Fib.LookupEntry((uint)(key.Destination.High >> 32))) : Walk(t, rules, key);
+    public RouteDecision Ipv4(RuleList rules, in RuleKey key) =>
+        rules.IsDefault ? Found(fib.LookupEntry((uint)(key.Destination.High >> 32)), NoRule) : Walk(rules, key);
 
     /// <summary>With rules of IPv6 that aren't the default ones.</summary>
-    public static RouteDecision Ipv6(in WorkerTables t, RuleList rules, in RuleKey key) => Walk(t, rules, key);
+    public RouteDecision Ipv6(RuleList rules, in RuleKey key) => Walk(rules, key);
 
-    private static RouteDecision Walk(in WorkerTables t, RuleList list, in RuleKey key)
+    private RouteDecision Walk(RuleList list, in RuleKey key)
     {
-        CompiledRule* rules = t.Rules + list.First;
+        CompiledRule* rules = compiled + list.First;
         int count = list.Count;
         for (int i = 0; i < count;)
         {
@@ -38,7 +78,7 @@ internal static unsafe class RuleLookup
             {
                 if (matches && (r->Flags & CompiledRuleFlags.Unknown) != 0)
                 {
-                    return RouteDecision.Punt(PuntReason.RuleUnsupported);
+                    return RouteDecision.Punt(PuntReason.RuleUnsupported, r->Priority);
                 }
 
                 matches ^= (r->Flags & CompiledRuleFlags.Invert) != 0;
@@ -56,19 +96,19 @@ internal static unsafe class RuleLookup
                     i = Math.Max(i, r->Target); // never back, whatever is in the table
                     continue;
                 case RuleAction.Lookup:
-                    uint entry = t.Tries.Lookup(r->Target, key.Destination);
+                    uint entry = tries.Lookup(r->Target, key.Destination);
                     if (entry == 0)
                     {
                         continue;
                     }
 
-                    found = Found(t, entry);
+                    found = Found(entry, r->Priority);
                     break;
                 case RuleAction.LookupMerged:
-                    found = Found(t, t.Fib.LookupEntry((uint)(key.Destination.High >> 32)));
+                    found = Found(fib.LookupEntry((uint)(key.Destination.High >> 32)), r->Priority);
                     break;
                 default:
-                    return RouteDecision.Punt(r->Reason);
+                    return RouteDecision.Punt(r->Reason, r->Priority);
             }
 
             if (Decides(r, ref found))
@@ -77,13 +117,13 @@ internal static unsafe class RuleLookup
             }
         }
 
-        return RouteDecision.Punt(PuntReason.NoRoute);
+        return RouteDecision.Punt(PuntReason.NoRoute, NoRule);
     }
 
-    private static RouteDecision Found(in WorkerTables t, uint entry)
+    private RouteDecision Found(uint entry, uint rule)
     {
         uint nexthop = (uint)FibEntry.Nexthop(entry);
-        return new RouteDecision(new NexthopWord(Volatile.Read(ref t.Nexthops[nexthop])), nexthop, FibEntry.Depth(entry));
+        return new RouteDecision(new NexthopWord(Volatile.Read(ref nexthops[nexthop])), nexthop, FibEntry.Depth(entry), rule);
     }
 
     /// <summary>Whether the walk ends with what a table gave, or goes on as if it had given nothing (EAGAIN).</summary>
@@ -109,7 +149,7 @@ internal static unsafe class RuleLookup
 
         if ((r->Flags & CompiledRuleFlags.PuntFound) != 0)
         {
-            found = RouteDecision.Punt(PuntReason.RuleUnsupported);
+            found = RouteDecision.Punt(PuntReason.RuleUnsupported, r->Priority);
         }
 
         return true;
