@@ -123,7 +123,7 @@ public sealed class FailingProbeTests
 
         public string Last => _last;
 
-        public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex) => _last = $"raise {@object} {effect}";
+        public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex, Families families) => _last = $"raise {@object} {effect}";
 
         public void End(string @object) => _last = $"end {@object}";
     }

@@ -125,7 +125,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
         Assert.Empty(Objects.Except(but));
     }
 
-    public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex)
+    public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex, Families families)
     {
         lock (_lock)
         {

@@ -12,6 +12,16 @@ namespace FastPathSync.CacheManager.Features.Demotion;
 /// <param name="Link">ifindex of the interface below (IFLA_LINK), 0 when none.</param>
 public sealed record InterfaceInfo(uint Index, string Name, string Kind, uint Flags, uint Master, bool Forwarding, uint RpFilter, uint Link);
 
+/// <summary>Address families, as the bits of Demotion.families.</summary>
+[Flags]
+public enum Families : uint
+{
+    None = 0,
+    Ipv4 = 1,
+    Ipv6 = 2,
+    Both = 3,
+}
+
 /// <summary>Where detectors tell what the fast path does not honour. Any thread may call; repeating changes nothing.</summary>
 public interface IDemotionSink
 {
@@ -20,7 +30,8 @@ public interface IDemotionSink
     /// <param name="reason">One sentence: what it would do and why it is Linux's for now.</param>
     /// <param name="effect">What is passed to Linux because of it.</param>
     /// <param name="ifindex">For effects on one interface, else 0.</param>
-    void Raise(string @object, string reason, DemotionEffect effect, uint ifindex);
+    /// <param name="families">What of the traffic it concerns.</param>
+    void Raise(string @object, string reason, DemotionEffect effect, uint ifindex, Families families);
 
     /// <summary>Ends it; ending what does not exist succeeds.</summary>
     void End(string @object);

@@ -44,9 +44,9 @@ public sealed class DemotionFeature(Action wake) : IFeature, IDemotionSink
         }
     }
 
-    public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex)
+    public void Raise(string @object, string reason, DemotionEffect effect, uint ifindex, Families families)
     {
-        Wire.Demotion d = new() { Object = @object, Reason = reason, Effect = effect, Ifindex = ifindex };
+        Wire.Demotion d = new() { Object = @object, Reason = reason, Effect = effect, Ifindex = ifindex, Families = (uint)families };
         lock (_lock)
         {
             if (_current.TryGetValue(@object, out Wire.Demotion? known) && known.Equals(d))

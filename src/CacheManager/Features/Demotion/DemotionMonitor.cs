@@ -236,7 +236,7 @@ public sealed class DemotionMonitor : IDetector, IDisposable
             now[f.Object] = f;
             if (!w.Raised.TryGetValue(f.Object, out Finding before) || before != f)
             {
-                sink.Raise(f.Object, f.Reason, f.Effect, f.IfIndex);
+                sink.Raise(f.Object, f.Reason, f.Effect, f.IfIndex, f.Families);
             }
         }
 

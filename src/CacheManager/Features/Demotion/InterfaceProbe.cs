@@ -25,12 +25,12 @@ internal sealed class InterfaceProbe : Probe
             if (i.RpFilter != 0)
             {
                 string how = i.RpFilter == 1 ? "strict" : "loose";
-                Add("rp_filter", $"net.ipv4.conf.{i.Name}.rp_filter is {i.RpFilter} ({how}; the larger of all and {i.Name}): Linux checks the source of what {i.Name} receives");
+                Add("rp_filter", $"net.ipv4.conf.{i.Name}.rp_filter is {i.RpFilter} ({how}; the larger of all and {i.Name}): Linux checks the source of what {i.Name} receives", Families.Ipv4);
             }
 
             if (!i.Forwarding)
             {
-                Add("forwarding", $"net.ipv4.conf.{i.Name}.forwarding is 0: Linux forwards nothing that {i.Name} receives");
+                Add("forwarding", $"net.ipv4.conf.{i.Name}.forwarding is 0: Linux forwards nothing that {i.Name} receives", Families.Ipv4);
             }
 
             if (i.Master != 0)
@@ -47,7 +47,8 @@ internal sealed class InterfaceProbe : Probe
                 Add("vlan", $"VLAN sub-interface {vlans[0]}{others} on {i.Name}: tags may be stripped before XDP sees the frame");
             }
 
-            void Add(string what, string reason) => findings.Add(new Finding($"{i.Name} {what}", reason, DemotionEffect.Ingress, i.Index));
+            void Add(string what, string reason, Families families = Families.Both) =>
+                findings.Add(new Finding($"{i.Name} {what}", reason, DemotionEffect.Ingress, i.Index, families));
         }
     }
 

@@ -47,7 +47,7 @@ internal sealed unsafe class LegacyTablesProbe : Probe
 
             if (Refresh(table) && table.Reason() is { } reason)
             {
-                findings.Add(new Finding($"iptables-legacy table {name}", reason, DemotionEffect.Vrf, 0));
+                findings.Add(new Finding($"iptables-legacy table {name}", reason, DemotionEffect.Vrf, 0, Families.Ipv4));
             }
         }
     }

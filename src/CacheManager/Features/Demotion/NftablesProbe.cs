@@ -60,7 +60,7 @@ internal sealed class NftablesProbe : Probe
             switch (c.Family, c.Hook)
             {
                 case (Nftables.NFPROTO_IPV4 or Nftables.NFPROTO_INET, Nftables.NF_INET_PRE_ROUTING or Nftables.NF_INET_FORWARD or Nftables.NF_INET_POST_ROUTING):
-                    findings.Add(new Finding(@object, $"{Describe(c)}, which every forwarded packet would meet", DemotionEffect.Vrf, 0));
+                    findings.Add(new Finding(@object, $"{Describe(c)}, which every forwarded packet would meet", DemotionEffect.Vrf, 0, c.Family == Nftables.NFPROTO_IPV4 ? Families.Ipv4 : Families.Both));
                     break;
                 case (Nftables.NFPROTO_INET, Nftables.NF_INET_INGRESS):
                 case (Nftables.NFPROTO_NETDEV, Nftables.NF_NETDEV_INGRESS):

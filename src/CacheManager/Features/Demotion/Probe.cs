@@ -4,7 +4,7 @@ using FastPathSync.Linux;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>One thing that demotes at the moment of a look. Identity: Object.</summary>
-internal readonly record struct Finding(string Object, string Reason, DemotionEffect Effect, uint IfIndex);
+internal readonly record struct Finding(string Object, string Reason, DemotionEffect Effect, uint IfIndex, Families Families = Families.Both);
 
 /// <summary>The kernel has nothing of the kind that a probe looks for: nothing of it can be bypassed.</summary>
 internal sealed class NotInKernelException(string message) : Exception(message);

@@ -40,7 +40,7 @@ internal sealed unsafe class SysctlProbe : Probe
     {
         if (IsSet(_usePmtu!))
         {
-            findings.Add(new Finding("net.ipv4.ip_forward_use_pmtu", "net.ipv4.ip_forward_use_pmtu is 1: Linux forwards with the path MTU that it has learnt instead of the interface's", DemotionEffect.Vrf, 0));
+            findings.Add(new Finding("net.ipv4.ip_forward_use_pmtu", "net.ipv4.ip_forward_use_pmtu is 1: Linux forwards with the path MTU that it has learnt instead of the interface's", DemotionEffect.Vrf, 0, Families.Ipv4));
         }
 
         bool allAcceptLocal = IsSet(_allAcceptLocal!), allRouteLocalnet = IsSet(_allRouteLocalnet!);
@@ -53,12 +53,12 @@ internal sealed unsafe class SysctlProbe : Probe
 
             if (s.AcceptLocal || allAcceptLocal)
             {
-                findings.Add(new Finding($"{i.Name} accept_local", $"net.ipv4.conf.{i.Name}.accept_local is in force: Linux takes packets from its own addresses on {i.Name}", DemotionEffect.Ingress, i.Index));
+                findings.Add(new Finding($"{i.Name} accept_local", $"net.ipv4.conf.{i.Name}.accept_local is in force: Linux takes packets from its own addresses on {i.Name}", DemotionEffect.Ingress, i.Index, Families.Ipv4));
             }
 
             if (s.RouteLocalnet || allRouteLocalnet)
             {
-                findings.Add(new Finding($"{i.Name} route_localnet", $"net.ipv4.conf.{i.Name}.route_localnet is in force: Linux routes 127.0.0.0/8 on {i.Name}", DemotionEffect.Ingress, i.Index));
+                findings.Add(new Finding($"{i.Name} route_localnet", $"net.ipv4.conf.{i.Name}.route_localnet is in force: Linux routes 127.0.0.0/8 on {i.Name}", DemotionEffect.Ingress, i.Index, Families.Ipv4));
             }
         });
     }

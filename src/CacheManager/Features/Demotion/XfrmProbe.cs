@@ -68,7 +68,7 @@ internal sealed class XfrmProbe : Probe
             if (of.Count > 0)
             {
                 string count = of.Count == 1 ? "1 policy" : $"{of.Count} policies";
-                findings.Add(new Finding($"ip xfrm policy dir {name}", $"{count} for IPv4 ({of[0].Selector}{(of.Count > 1 ? ", …" : "")}); IPsec is Linux's", DemotionEffect.Vrf, 0));
+                findings.Add(new Finding($"ip xfrm policy dir {name}", $"{count} for IPv4 ({of[0].Selector}{(of.Count > 1 ? ", …" : "")}); IPsec is Linux's", DemotionEffect.Vrf, 0, Families.Ipv4));
             }
         }
     }
