@@ -135,26 +135,6 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public void PolicyRulesDemoteTheVrf()
-    {
-        using Watched w = new(output);
-        w.Shell("ip rule add from 10.1.0.0/16 lookup 100 pref 100");
-        w.Expect("ip rule 100", DemotionEffect.Vrf);
-        w.Shell("ip rule del pref 100");
-        w.ExpectEnd("ip rule 100");
-        w.Shell("ip rule del pref 32767");
-        Assert.Contains("missing", w.Expect("ip rule 32767", DemotionEffect.Vrf), StringComparison.Ordinal);
-        w.Shell("ip rule add pref 32767 lookup default");
-        w.ExpectEnd("ip rule 32767");
-        w.Shell("ip rule add pref 32766 iif r0 lookup main");
-        w.Expect("ip rule 32766", DemotionEffect.Vrf);
-        w.Shell("ip rule del pref 32766 iif r0");
-        w.ExpectEnd("ip rule 32766");
-        w.Shell("ip -6 rule add pref 100 lookup 100");
-        w.ExpectNothing();
-    }
-
-    [Fact]
     public void XfrmPoliciesDemoteTheVrf()
     {
         using Watched w = new(output);

@@ -10,9 +10,6 @@ namespace FastPathSync.Fpctl.Features.Verify;
 /// <param name="Interfaces">The interfaces of the ways out.</param>
 internal sealed record Decision(string? Via, PuntReason? Punt, bool MayPunt, uint[] Interfaces)
 {
-    /// <summary>Nothing depends on what the FIB says here.</summary>
-    public static readonly Decision Unjudged = new("(demoted)", null, true, []);
-
     public static readonly Decision NoRoute = new(null, PuntReason.NoRoute, false, []);
 
     public override string ToString() => Via ?? (Punt is PuntReason r ? $"punt {ReasonNames.Of(r)}" : "punt");

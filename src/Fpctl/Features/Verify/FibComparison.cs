@@ -19,12 +19,12 @@ internal sealed class FibComparison
     private readonly HashSet<int> _wordsChecked = [];
     private readonly int _defaultNexthop;
 
-    public FibComparison(KernelState kernel, InstanceTables tables, Findings findings, Func<uint, string> name, bool passAll)
+    public FibComparison(KernelState kernel, InstanceTables tables, Findings findings, Func<uint, string> name)
     {
         _tables = tables;
         _findings = findings;
         _name = name;
-        _forwarding = new KernelForwarding(kernel, name, passAll);
+        _forwarding = new KernelForwarding(kernel, name);
         _neighbours = kernel.Neighbours.Where(n => (n.State & KernelNames.NUD_VALID) != 0 && n.HasMac).ToDictionary(n => (n.IfIndex, n.Address));
         _defaultNexthop = DefaultNexthop.Find(tables);
     }
@@ -81,6 +81,7 @@ internal sealed class FibComparison
         }
 
         _findings.Count("fib", compared);
+        OwnTables();
         Adjacencies();
     }
 
@@ -102,7 +103,44 @@ internal sealed class FibComparison
             CheckWords(_tables.FibEntry(first).Nexthop);
         }
 
+        OwnTables();
         Adjacencies();
+    }
+
+    /// <summary>The tables that policy rules look up by themselves.</summary>
+    private unsafe void OwnTables()
+    {
+        FibTrieReader tries = _tables.Tries;
+        for (int slot = 0; slot < tries.Header->Roots; slot++)
+        {
+            FibRoot root = tries.Roots[slot];
+            if (root.Family != FibFamily.Ipv4)
+            {
+                continue;
+            }
+
+            uint table = root.TableId == 0 ? KernelNames.TableMain : root.TableId; // 0: main without local
+            IntervalMap map = _forwarding.Alone(table, out int prefixes);
+            if (prefixes != root.Prefixes)
+            {
+                _findings.Add("fib", $"table {KernelNames.Table(table)}", $"{prefixes} prefixes", $"{root.Prefixes} prefixes");
+            }
+
+            for (int i = 0; i < map.Count; i++)
+            {
+                (uint first, _, int decision) = map[i];
+                uint entry = tries.Lookup(slot, first);
+                Decision expected = _forwarding.Decisions[decision];
+                bool agrees = entry != 0 ? Agrees(FibEntry.Nexthop(entry), decision, first) : expected.MayPunt || expected == Decision.NoRoute;
+                if (!agrees)
+                {
+                    string found = entry == 0 ? Decision.NoRoute.ToString() : Outcome(FibEntry.Nexthop(entry)).ToString();
+                    _findings.Add("fib", $"{Ipv4Text.Address(first)} table {KernelNames.Table(table)}", expected.ToString(), found);
+                }
+            }
+
+            _findings.Count("fib", map.Count);
+        }
     }
 
     private void Report(uint address, int nexthop, int decision)
@@ -126,11 +164,6 @@ internal sealed class FibComparison
 
     private bool Agrees(Decision found, Decision expected)
     {
-        if (expected == Decision.Unjudged)
-        {
-            return true;
-        }
-
         if (found.Via is not null)
         {
             return found.Via == expected.Via;

@@ -49,7 +49,8 @@ internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> r
         tables.Refresh();
         TableComparison comparison = new(kernel, tables, findings);
         comparison.Run();
-        FibComparison fib = new(kernel, tables, findings, comparison.Name, tables.Vrf->PassAll != Families.None);
+        RuleComparison.Run(kernel.Rules, tables, findings);
+        FibComparison fib = new(kernel, tables, findings, comparison.Name);
         if (suspects is null)
         {
             fib.All();
