@@ -246,7 +246,7 @@ public sealed class RuleTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
     /// <summary>The identification field tells which probe it is.</summary>
     private byte[] Frame(Probe p, int index)
     {
-        PacketBuilder b = Lab.FromClient().Ipv4(p.From, p.To, tos: (byte)p.Tos, id: (ushort)(0x7100 + index), flagsAndOffset: (ushort)p.Fragment);
+        PacketBuilder b = Lab.FromClient().Ipv4(p.From, p.To, tos: (byte)p.Tos, id: (ushort)(0x7100 + index), flagsAndOffset: (ushort)p.Fragment, protocol: (byte)(p.Protocol == "tcp" ? 6 : 17));
         return p.Protocol == "tcp" ? b.Tcp((ushort)p.SourcePort, (ushort)p.DestinationPort, 1, 0x10, [9]).Build()
             : b.Udp((ushort)p.SourcePort, (ushort)p.DestinationPort, [9, 9, 9, 9, 9, 9, 9, 9]).Build();
     }
