@@ -18,6 +18,7 @@ public enum FpcType : ushort
     Neighbour = 20,
     Demotion = 21,
     Rule = 22,
+    Route6 = 23,
 }
 
 [Flags]

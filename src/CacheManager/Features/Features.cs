@@ -24,10 +24,11 @@ public sealed class FeatureSet : IDisposable
         Interfaces = new InterfaceFeature(Cascade);
         AddressFeature addresses = new(Cascade);
         Nexthops = new NexthopFeature(Cascade);
-        Routes = new RouteFeature(Cascade, Interfaces);
+        Routes6 = new Route6Feature(Cascade, Interfaces);
+        Routes = new RouteFeature(Cascade, Interfaces, Routes6);
         NeighbourFeature neighbours = new();
         Rules = new RuleFeature(Cascade);
-        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Rules, neighbours];
+        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Routes6, Rules, neighbours];
 
         _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>());
         Interfaces.InfosChanged = _monitor.InterfacesChanged;
@@ -52,6 +53,8 @@ public sealed class FeatureSet : IDisposable
     public RouteFeature Routes { get; }
 
     public RuleFeature Rules { get; }
+
+    public Route6Feature Routes6 { get; }
 
     public bool HasChanges => InDependence.Any(f => f.HasChanges);
 

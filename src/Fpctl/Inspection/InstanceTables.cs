@@ -34,6 +34,8 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
     /// <summary>The walk of the workers.</summary>
     public RuleReader RuleWalk => new(RuleSegment.Compiled(RulesSegment), Tries, Fib4Segment.Reader(Fib), NexthopSegment.Words(NexthopsSegment));
 
+    public RecordTableReader<Route6Record> Routes6 => new(Get(SegmentNames.Route6, SegmentKind.Route6).Body, Capacities.Routes6);
+
     public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), Capacities.Nexthops);
 
     public RecordTableReader<NeighbourRecord> Neighbours => new(NeighbourSegment.Records(NeighboursSegment), Capacities.Neighbours);

@@ -20,7 +20,7 @@ public sealed class RouteStore : IRuleTables
     /// <summary>RT_TABLE_UNSPEC, which no route has: the root of main all by itself, without local.</summary>
     private const uint MainAlone = 0;
 
-    private const byte TypeUnicast = 1, TypeLocal = 2, ProtocolKernel = 2;
+    private const byte ProtocolKernel = 2;
 
     private readonly RecordTableWriter<RouteRecord> _records;
     private readonly Dictionary<RouteKey, int> _slots = [];
@@ -225,7 +225,7 @@ public sealed class RouteStore : IRuleTables
     }
 
     private void CountSpecial(in RouteRecord r, int by) =>
-        CustomLocalRoutes += r.Type == TypeLocal && r.Table == TableLocal && r.Protocol != ProtocolKernel ? by : 0;
+        CustomLocalRoutes += r.Type == RouteTypes.Local && r.Table == TableLocal && r.Protocol != ProtocolKernel ? by : 0;
 
     private int AcquireNexthop(Wire.Route wire)
     {
@@ -234,30 +234,18 @@ public sealed class RouteStore : IRuleTables
         {
             case not 0 when wire.NexthopId != 0: // a blackhole object makes Linux call the route a blackhole
                 return _nexthops.AcquireObject(wire.NexthopId, wire.Mtu);
-            case TypeUnicast when wire.Nexthops.Count == 1:
+            case RouteTypes.Unicast when wire.Nexthops.Count == 1:
                 return _nexthops.Acquire(SpecOf(wire.Nexthops[0], wire.Mtu));
-            case TypeUnicast when wire.Nexthops.Count > 1:
+            case RouteTypes.Unicast when wire.Nexthops.Count > 1:
                 List<(int, uint)> members = [.. wire.Nexthops.Select(n => (_nexthops.Acquire(SpecOf(n, wire.Mtu)), n.Weight))];
                 return _nexthops.AcquireGroup(members);
             default:
-                PuntReason reason = wire.Type switch
-                {
-                    TypeLocal => PuntReason.Local,
-                    3 => PuntReason.Broadcast,
-                    5 => PuntReason.Multicast,
-                    6 => PuntReason.Blackhole,
-                    7 => PuntReason.Unreachable,
-                    8 => PuntReason.Prohibit,
-                    9 => PuntReason.Throw,
-                    _ => PuntReason.RouteUnsupported,
-                };
-                return _nexthops.Acquire(NexthopSpec.Punt(reason, ifindex));
+                return _nexthops.Acquire(NexthopSpec.Punt(RouteTypes.PuntFor(wire.Type), ifindex));
         }
     }
 
     private static NexthopSpec SpecOf(Wire.RouteNexthop n, uint mtu) =>
         n.Encap ? NexthopSpec.Punt(PuntReason.Encapsulation, n.Ifindex)
-        : n.Gateway.Length == 16 ? NexthopSpec.Punt(PuntReason.ViaIpv6, n.Ifindex)
         : NexthopSpec.Single(n.Ifindex, IpAddress.FromBytes(n.Gateway.Span), mtu, n.Flags);
 
     private void CountRoute(uint table, int by)

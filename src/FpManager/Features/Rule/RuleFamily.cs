@@ -14,8 +14,6 @@ internal static class RuleFamily
     public static bool IsBorn(IReadOnlyList<RuleRecord> rules) =>
         rules.Count == s_born4.Length && rules.Zip(s_born4).All(p => IsPlainLookup(p.First, p.Second.Priority, p.Second.Table));
 
-    public static bool IsBorn6(RuleRecord r) => IsPlainLookup(r, 0, 255) || IsPlainLookup(r, 32766, 254);
-
     private static bool IsPlainLookup(RuleRecord r, uint priority, uint table) =>
         (r with { IdHigh = 0, IdLow = 0, Order = 0, Generation = 0, Protocol = 0 }).Is(new RuleRecord { Family = r.Family, Priority = priority, Table = table, Action = 1 });
 }

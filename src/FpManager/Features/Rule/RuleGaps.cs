@@ -11,20 +11,6 @@ internal sealed class RuleGaps(DemotionStore demotions)
 
     private readonly Dictionary<byte, Dictionary<string, string>> _told = [];
 
-    /// <summary>IPv6 rules, while nobody walks them.</summary>
-    public void TellUnserved(bool any)
-    {
-        const string name = "ip -6 rule";
-        if (any)
-        {
-            demotions.TryRaise(name, "IPv6 has policy rules, which the fast path doesn't walk yet: Linux forwards", DemotionEffect.Vrf, 0, Families.Ipv6, DemotionStore.Own);
-        }
-        else
-        {
-            demotions.End(name);
-        }
-    }
-
     public void Tell(byte family, IReadOnlyList<(string Rule, string Reason)> gaps)
     {
         Dictionary<string, string> before = _told.GetValueOrDefault(family) ?? [], now = [];

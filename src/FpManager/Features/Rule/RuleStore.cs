@@ -147,11 +147,6 @@ public sealed unsafe class RuleStore
                 Publish(f);
             }
         }
-
-        if (_families.All(f => f.Family != RuleFamily.Ipv6))
-        {
-            _gaps.TellUnserved(_slots.Values.Select(s => _records[s]).Any(r => r.Family == RuleFamily.Ipv6 && !RuleFamily.IsBorn6(r)));
-        }
     }
 
     private static UInt128 IdOf(in RuleRecord r) => new(r.IdHigh, r.IdLow);

@@ -50,7 +50,8 @@ internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> r
         TableComparison comparison = new(kernel, tables, findings);
         comparison.Run();
         RuleComparison.Run(kernel.Rules, tables, findings);
-        FibComparison fib = new(kernel, tables, findings, comparison.Name);
+        NexthopComparison nexthops = new(kernel, tables, findings, comparison.Name);
+        FibComparison fib = new(kernel, tables, findings, comparison.Name, nexthops);
         if (suspects is null)
         {
             fib.All();
@@ -60,6 +61,8 @@ internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> r
             fib.Only(suspects);
         }
 
+        new Fib6Comparison(kernel, tables, findings, comparison.Name, nexthops).All();
+        nexthops.Adjacencies();
         return findings;
     }
 }
