@@ -21,7 +21,7 @@ public sealed unsafe class DemotionStore
 
     public DemotionStore(Segment segment, InterfaceStore interfaces)
     {
-        _records = new RecordTableWriter<DemotionRecord>(VrfSegment.Demotions(segment), Capacities.Demotions);
+        _records = new RecordTableWriter<DemotionRecord>(VrfSegment.Demotions(segment), segment.Capacity);
         _vrf = VrfSegment.State(segment);
         _interfaces = interfaces;
         foreach ((int slot, DemotionRecord r) in _records.Reader.All())
