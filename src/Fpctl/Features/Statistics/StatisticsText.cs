@@ -1,8 +1,8 @@
 using FastPathSync.Fpctl.Cli;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
-using Spectre.Console.Rendering;
 using Spectre.Console;
+using Spectre.Console.Rendering;
 
 namespace FastPathSync.Fpctl.Features.Statistics;
 
