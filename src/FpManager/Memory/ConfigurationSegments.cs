@@ -24,6 +24,7 @@ public sealed class ConfigurationSegments
         Interface = Open(SegmentNames.Interface, SegmentKind.Interface, Capacities.Interfaces, RecordTable.BytesFor<InterfaceRecord>(Capacities.Interfaces));
         Address = Open(SegmentNames.Address, SegmentKind.Address, Capacities.Addresses, AddressSegment.BodyLength);
         Route = Open(SegmentNames.Route, SegmentKind.Route, Capacities.Routes, RecordTable.BytesFor<RouteRecord>(Capacities.Routes));
+        Route6 = Open(SegmentNames.Route6, SegmentKind.Route6, Capacities.Routes6, RecordTable.BytesFor<Route6Record>(Capacities.Routes6));
         Nexthop = Open(SegmentNames.Nexthop, SegmentKind.Nexthop, Capacities.Nexthops, NexthopSegment.BodyLength);
         Neighbour = Open(SegmentNames.Neighbour, SegmentKind.Neighbour, Capacities.Neighbours, NeighbourSegment.BodyLength);
         Adjacency = Open(SegmentNames.Adjacency, SegmentKind.Adjacency, Capacities.Adjacencies, AdjacencySegment.BodyLength);
@@ -39,6 +40,8 @@ public sealed class ConfigurationSegments
     public Segment Address { get; }
 
     public Segment Route { get; }
+
+    public Segment Route6 { get; }
 
     public Segment Nexthop { get; }
 

@@ -16,6 +16,9 @@ public struct FibTrieHeader
 [StructLayout(LayoutKind.Sequential)]
 public struct FibRoot
 {
+    /// <summary>RT_TABLE_MAIN (IPv6: with table local merged in), RT_TABLE_LOCAL.</summary>
+    public const uint MainTable = 254, LocalTable = 255;
+
     /// <summary>Reference to the top of the trie; 0: no prefix but, perhaps, the one of length 0.</summary>
     public uint Child;
 
