@@ -189,7 +189,7 @@ internal sealed unsafe class TrieTable : Table
 
                 for (int k = 0; k < Burst; k++)
                 {
-                    keys[k] = FibKey.Ipv6(new ReadOnlySpan<byte>(from + (k * 16), 16));
+                    keys[k] = FibKey.Ipv6(from + (k * 16));
                 }
 
                 _reader.Lookup(_slot, keys, to, Burst);

@@ -288,10 +288,16 @@ public sealed unsafe class FibTrieTests
     [Fact]
     public void ReaderBesideTheWriterSeesOldOrNewAndNothingElse()
     {
-        // /8 always 1 or 2; /24s and /32s inside come and go with nexthops that name their length.
+        // 10.0.0.0/8 and the /24s 10.x.3.0 are always there; other /24s and /32s come and go around them. A nexthop tells of which prefix it is, and one bit changes.
         using Arena a = new(workers: true);
         int slot = a.Writer.Open(FibFamily.Ipv4, 254);
-        Assert.True(a.Writer.TrySet(slot, FibKey.Ipv4(0x0a00_0000), 8, 801));
+        Assert.True(a.Writer.TrySet(slot, FibKey.Ipv4(0x0a00_0000), 8, NexthopOf(0x0a00_0000, 8)));
+        for (uint x = 0; x < 50; x++)
+        {
+            uint always = 0x0a00_0300 | (x << 16);
+            Assert.True(a.Writer.TrySet(slot, FibKey.Ipv4(always), 24, NexthopOf(always, 24)));
+        }
+
         using CancellationTokenSource stop = new();
         string? wrong = null;
         long looked = 0;
@@ -305,7 +311,7 @@ public sealed unsafe class FibTrieTests
             {
                 for (int i = 0; i < 64; i++)
                 {
-                    addresses[i] = 0x0a00_0000u | ((uint)random.Next(300) << 16) | ((uint)random.Next(4) << 8) | (uint)random.Next(4);
+                    addresses[i] = RandomHost(random);
                 }
 
                 r.Lookup(slot, addresses, entries, 64);
@@ -313,10 +319,9 @@ public sealed unsafe class FibTrieTests
                 {
                     uint e = i % 2 == 0 ? entries[i] : r.Lookup(slot, addresses[i]);
                     int depth = FibEntry.Depth(e), nexthop = FibEntry.Nexthop(e);
-                    bool inside = addresses[i] >> 24 == 10;
-                    if (inside ? depth is not (8 or 24 or 32) || nexthop / 100 != depth : depth is not (0 or 24 or 32))
+                    if (depth is not (8 or 24 or 32) || (depth == 8 && IsAlwaysThere(addresses[i], 24)) || (nexthop & ~1) != NexthopOf(addresses[i], depth))
                     {
-                        wrong = $"{addresses[i]:x8}: /{depth} nexthop {nexthop}";
+                        wrong = $"{addresses[i]:x8}: /{depth} nexthop {nexthop:x}";
                     }
                 }
 
@@ -326,15 +331,15 @@ public sealed unsafe class FibTrieTests
         });
         reader.Start();
         Random random = new(8);
-        for (int i = 0; i < 400_000 && wrong is null; i++)
+        for (int i = 0; i < 600_000 && wrong is null; i++)
         {
-            uint address = 0x0a00_0000u | ((uint)random.Next(300) << 16) | ((uint)random.Next(4) << 8) | (uint)random.Next(4);
+            uint address = RandomHost(random);
             int length = random.Next(2) == 0 ? 24 : 32;
             FibKey prefix = FibKey.Ipv4(address).Prefix(length);
-            Assert.True(random.Next(3) == 0 ? a.Writer.TryRemove(slot, prefix, length) : a.Writer.TrySet(slot, prefix, length, (length * 100) + random.Next(100)));
+            Assert.True(random.Next(3) == 0 && !IsAlwaysThere(address, length) ? a.Writer.TryRemove(slot, prefix, length) : a.Writer.TrySet(slot, prefix, length, NexthopOf(address, length) | (i & 1)));
             if (i % 64 == 0)
             {
-                a.Writer.TrySet(slot, FibKey.Ipv4(0x0a00_0000), 8, 801 + (i & 1));
+                a.Writer.TrySet(slot, FibKey.Ipv4(0x0a00_0000), 8, NexthopOf(0x0a00_0000, 8) | (i >> 6 & 1));
                 a.Reclaimer.Close();
                 a.Reclaimer.Poll();
             }
@@ -375,6 +380,18 @@ public sealed unsafe class FibTrieTests
         }
 
         Assert.Equal(-1, a.Writer.Open(FibFamily.Ipv6, FibTrieSegment.Roots));
+    }
+
+    private static uint RandomHost(Random random) =>
+        0x0a00_0000u | ((uint)random.Next(50) << 16) | ((uint)random.Next(4) << 8) | (uint)random.Next(4);
+
+    private static bool IsAlwaysThere(uint address, int length) => length == 24 && ((address >> 8) & 3) == 3;
+
+    /// <summary>Another for each prefix of a RandomHost.</summary>
+    private static int NexthopOf(uint address, int length)
+    {
+        uint prefix = address & (uint.MaxValue << (32 - length));
+        return (int)((uint)length << 16 | (prefix >> 16 & 63) << 8 | (prefix >> 8 & 3) << 4 | (prefix & 3) << 1);
     }
 
     private static FibKey Flip(FibKey key, int bit) =>

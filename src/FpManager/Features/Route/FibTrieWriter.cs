@@ -1,5 +1,5 @@
 using System.Numerics;
-using System.Runtime.InteropServices;
+using System.Runtime.CompilerServices;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
@@ -21,7 +21,8 @@ public sealed unsafe partial class FibTrieWriter
     private readonly Reclaimer _reclaimer;
     private readonly HashSet<int> _closing = [];
     private readonly Dictionary<int, ushort[]> _underTop = [];
-    private readonly uint* _scratch = (uint*)NativeMemory.AllocZeroed(sizeof(uint));
+    private readonly uint[] _pinned = GC.AllocateArray<uint>(1, pinned: true);
+    private readonly uint* _scratch;
     private readonly List<(uint Unit, int Size)> _made = [];
     private readonly List<(uint Unit, int Size)> _dropped = [];
     private readonly Step[] _path = new Step[32];
@@ -32,6 +33,7 @@ public sealed unsafe partial class FibTrieWriter
     {
         _reader = FibTrieSegment.Reader(segment);
         _reclaimer = reclaimer;
+        _scratch = (uint*)Unsafe.AsPointer(ref _pinned[0]);
         _arena = new FibTrieArena(_reader, (int)segment.Header.Capacity, reclaimer);
         if (_reader.Header->Roots != 0)
         {

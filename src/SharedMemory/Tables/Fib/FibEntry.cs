@@ -35,6 +35,14 @@ public readonly record struct FibKey(ulong High, ulong Low)
     public static FibKey Ipv6(ReadOnlySpan<byte> address) =>
         new(BinaryPrimitives.ReadUInt64BigEndian(address), BinaryPrimitives.ReadUInt64BigEndian(address[8..]));
 
+    /// <param name="address">16 bytes as they stand in a packet.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static unsafe FibKey Ipv6(byte* address)
+    {
+        ulong high = Unsafe.ReadUnaligned<ulong>(address), low = Unsafe.ReadUnaligned<ulong>(address + 8);
+        return BitConverter.IsLittleEndian ? new FibKey(BinaryPrimitives.ReverseEndianness(high), BinaryPrimitives.ReverseEndianness(low)) : new FibKey(high, low);
+    }
+
     /// <summary>The first <paramref name="length"/> bits; the others zero.</summary>
     public FibKey Prefix(int length) => new(
         High & (length >= 64 ? ulong.MaxValue : length == 0 ? 0 : ulong.MaxValue << (64 - length)),
