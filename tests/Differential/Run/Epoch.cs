@@ -125,10 +125,7 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
             {
                 explained = true;
                 Report(new Mismatch("the routers differ", [probe], alone));
-                if (!options.KeepGoing)
-                {
-                    return;
-                }
+                return; // the others are most likely for the same reason
             }
         }
 
