@@ -102,7 +102,9 @@ internal sealed class Paths(RouterPair routers)
             }
 
             string gateway = hop.TryGetProperty("gateway", out JsonElement g) ? g.GetString()! : hop.TryGetProperty("via", out JsonElement via) ? via.GetProperty("host").GetString()! : destination;
-            ways.Add(new Way(name[1] - '0', Neighbour(gateway, name), hop.TryGetProperty("weight", out JsonElement weight) ? weight.GetDouble() : 1));
+            // Behind a cable that is cut nobody answers, whatever is known of the neighbour.
+            string? mac = flags.Contains("linkdown", StringComparison.Ordinal) ? null : Neighbour(gateway, name);
+            ways.Add(new Way(name[1] - '0', mac, hop.TryGetProperty("weight", out JsonElement weight) ? weight.GetDouble() : 1));
         }
 
         return ways;

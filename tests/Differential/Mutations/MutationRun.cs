@@ -9,7 +9,8 @@ namespace FastPathSync.Differential;
 internal sealed class MutationRun(RunOptions options)
 {
     private const int CasesEach = 3000;
-    private static readonly TimeSpan s_runLimit = TimeSpan.FromMinutes(6), s_buildLimit = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan s_runLimit = TimeSpan.FromMinutes(6);
+    private readonly Dictionary<string, Compiler> _compilers = [];
     private readonly string _copy = Path.Combine(Path.GetTempPath(), $"fps-mutants-{Environment.ProcessId}");
 
     public int Run()
@@ -30,10 +31,9 @@ internal sealed class MutationRun(RunOptions options)
                 Restore(mutation, mutation.Apply(_copy));
             }
 
-            foreach (string project in chosen.Select(m => m.Project).Distinct())
+            foreach (IGrouping<string, Mutation> project in chosen.GroupBy(m => m.Project))
             {
-                Dotnet($"restore src/{project}", "restore", $"src/{project}", "-v", "q");
-                Build(project, references: true);
+                _compilers[project.Key] = new Compiler(_copy, project.Key, project.First().File);
             }
 
             foreach (Mutation mutation in chosen)
@@ -57,18 +57,19 @@ internal sealed class MutationRun(RunOptions options)
     private bool IsCaught(Mutation mutation)
     {
         Stopwatch clock = Stopwatch.StartNew();
-        string before = mutation.Apply(_copy), program = Program(mutation.Project), built = Path.Combine(_copy, "out", program + ".dll"), sound = built + ".sound";
+        Compiler compiler = _compilers[mutation.Project];
+        string before = mutation.Apply(_copy), used = Path.Combine(_copy, "out", Path.GetFileName(compiler.Output)), sound = used + ".sound";
         try
         {
-            Build(mutation.Project, references: false);
+            compiler.Compile();
             TimeSpan build = clock.Elapsed;
-            File.Copy(built, sound, overwrite: true);
-            File.Copy(Path.Combine(_copy, "src", mutation.Project, "bin/Release/net10.0/linux-x64", program + ".dll"), built, overwrite: true);
+            File.Copy(used, sound, overwrite: true);
+            File.Copy(compiler.Output, used, overwrite: true);
             CommandResult result = Oracle();
             string[] lines = result.Output.Split('\n');
             string? found = lines.FirstOrDefault(l => l.StartsWith("MISMATCH", StringComparison.Ordinal));
             bool caught = result.ExitCode == 1 && found is not null;
-            Console.WriteLine($"{(caught ? "caught    " : "NOT CAUGHT")} {mutation.Name,-22} {mutation.What} (build {build.TotalSeconds:0} s, run {(clock.Elapsed - build).TotalSeconds:0} s)");
+            Console.WriteLine($"{(caught ? "caught    " : "NOT CAUGHT")} {mutation.Name,-22} {mutation.What} (compiled in {build.TotalSeconds:0} s, run {(clock.Elapsed - build).TotalSeconds:0} s)");
             foreach (string line in caught ? lines.SkipWhile(l => l != found).Take(3) : [.. lines.TakeLast(12), result.Error])
             {
                 Console.WriteLine($"             {(line.Length > 220 ? line[..220] + "…" : line)}");
@@ -81,7 +82,7 @@ internal sealed class MutationRun(RunOptions options)
             Restore(mutation, before);
             if (File.Exists(sound))
             {
-                File.Move(sound, built, overwrite: true);
+                File.Move(sound, used, overwrite: true);
             }
         }
     }
@@ -99,26 +100,5 @@ internal sealed class MutationRun(RunOptions options)
         Command.Run(["cp", "-a", Repository.Out, $"{_copy}/out"]).MustSucceed();
     }
 
-    private void Build(string project, bool references) => Dotnet(
-        $"build of src/{project}", "build", $"src/{project}", "-c", "Release", "--no-restore", "-v", "q",
-        $"-p:BuildProjectReferences={(references ? "true" : "false")}", "-p:TreatWarningsAsErrors=false", "-p:RunAnalyzers=false", "-p:EnforceCodeStyleInBuild=false");
-
-    private void Dotnet(string what, params string[] arguments)
-    {
-        CommandResult result = Command.Run(["env", "-C", _copy, "dotnet", .. arguments], timeout: s_buildLimit);
-        if (!result.Ok)
-        {
-            throw new HarnessException($"{what} failed:\n{result.Output}{result.Error}");
-        }
-    }
-
     private void Restore(Mutation mutation, string text) => File.WriteAllText(Path.Combine(_copy, mutation.File), text);
-
-    private static string Program(string project) => project switch
-    {
-        "FastPath" => "fastpath",
-        "FpManager" => "fpmd",
-        "CacheManager" => "cmgrd",
-        _ => throw new HarnessException($"which program is made of src/{project}?"),
-    };
 }

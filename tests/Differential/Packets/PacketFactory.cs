@@ -13,7 +13,7 @@ internal sealed class PacketFactory(Configuration configuration, Dice dice)
         byte[] tag = dice.Bytes(8);
         (int port, string kind, byte[] frame) = dice.Below(100) switch
         {
-            < 62 => Sound(Family.Ipv4, tag),
+            < 52 => Sound(Family.Ipv4, tag),
             < 90 => Sound(Family.Ipv6, tag),
             < 96 => LinkLayer.Next(dice, tag),
             _ => Neighbours.Next(dice, tag),

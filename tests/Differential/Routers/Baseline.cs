@@ -40,7 +40,7 @@ internal static class Baseline
         "ignore_routes_with_linkdown=0", "router_solicitations=0", "keep_addr_on_down=0", "proxy_ndp=0", "mldv2_unsolicited_report_interval=100",
     ];
 
-    private static readonly string[] s_neighbour = ["retrans_time_ms=100", "mcast_solicit=1", "proxy_delay=0", "base_reachable_time_ms=3600000", "gc_stale_time=3600"];
+    private static readonly string[] s_neighbour = ["retrans_time_ms=100", "mcast_solicit=1", "proxy_delay=0", "unres_qlen_bytes=10000000", "base_reachable_time_ms=3600000", "gc_stale_time=3600"];
 
     /// <summary>Everything away but for rules, then all settings as they were.</summary>
     public static List<string> Reset()

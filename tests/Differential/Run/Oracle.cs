@@ -28,10 +28,10 @@ internal static class Oracle
 
         tally.Print();
         Console.WriteLine($"{cases} cases, {mismatches.Count} mismatches, {legalChoices} other legal ways, {clock.Elapsed.TotalSeconds:0} s, seed {options.Seed}");
-        if (options.Minimise && mismatches.FirstOrDefault() is Mismatch first)
+        if (options.Minimise && mismatches.LastOrDefault() is Mismatch found)
         {
             using Reproducer reproducer = new(options.Verify);
-            reproducer.Minimise(first);
+            reproducer.Minimise(found);
         }
 
         TestReport.Write(options.Report, [($"differential: {cases} cases of seed {options.Seed}", mismatches.Count == 0)]);
