@@ -501,6 +501,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Neighbours = NeighbourSegment.Hash(s.Neighbour),
             Fib = Fib4Segment.Reader(s.Fib4),
             Tries = tries,
+            Rules = new RuleReader(RuleSegment.Compiled(s.Rule), tries, Fib4Segment.Reader(s.Fib4), NexthopSegment.Words(s.Nexthop)),
             Ipv6Main = tries.Find(FibFamily.Ipv6, FibRoot.MainTable),
             Ipv6Local = tries.Find(FibFamily.Ipv6, FibRoot.LocalTable),
             LocalAddresses = AddressSegment.Filter4(s.Address),

@@ -19,6 +19,7 @@ namespace FastPathSync.FastPath;
 ///              │     └ truncated, not-ip
 ///              └ demoted (the VRF, or this port's ingress; each family by itself)          all of these ─► Punt
 ///
+///   While a family has policy rules, ipv4-rule or ipv6-rule stands in the place of its lookup.
 ///   On virtual ports, and in generic mode, l4-checksum runs last, over forwarded and punted packets alike.
 /// </code>
 /// A punted packet is unmodified, but for a checksum that was completed.
@@ -65,8 +66,17 @@ public static unsafe class Pipeline
             return;
         }
 
-        Ipv4InputNode.Run(ref v, t);
-        Ipv4LookupNode.Run(ref v, t);
+        RuleList rules = new(Volatile.Read(ref t.Vrf->Rules4));
+        Ipv4InputNode.Run(ref v, t, rules);
+        if (rules.IsDefault)
+        {
+            Ipv4LookupNode.Run(ref v, t);
+        }
+        else
+        {
+            Ipv4RuleNode.Run(ref v, t, rxPort, rules);
+        }
+
         Ipv4ForwardNode.Run(ref v, t, rxPort);
     }
 
@@ -79,7 +89,16 @@ public static unsafe class Pipeline
         }
 
         Ipv6InputNode.Run(ref v);
-        Ipv6LookupNode.Run(ref v, t);
+        RuleList rules = new(Volatile.Read(ref t.Vrf->Rules6));
+        if (rules.IsDefault)
+        {
+            Ipv6LookupNode.Run(ref v, t);
+        }
+        else
+        {
+            Ipv6RuleNode.Run(ref v, t, rxPort, rules);
+        }
+
         Ipv6ForwardNode.Run(ref v, t, rxPort);
     }
 

@@ -25,6 +25,9 @@ public readonly unsafe struct WorkerTables
     /// <summary>Tables by root slot: IPv6, and IPv4 other than main.</summary>
     public required FibTrieReader Tries { get; init; }
 
+    /// <summary>The policy rules: which of them are a family's says VrfState.</summary>
+    public required RuleReader Rules { get; init; }
+
     /// <summary>Root slots of the IPv6 tables main (local merged in) and local; -1: fpmd keeps none, IPv6 is Linux's.</summary>
     public required int Ipv6Main { get; init; }
 

@@ -4,6 +4,7 @@ using FastPathSync.FpManager.Features.Interface;
 using FastPathSync.FpManager.Features.Neighbour;
 using FastPathSync.FpManager.Features.Nexthop;
 using FastPathSync.FpManager.Features.Route;
+using FastPathSync.FpManager.Features.Rule;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
@@ -56,9 +57,11 @@ public sealed unsafe class ForwardingState
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
-        Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? new Fib4Trie(Tries) : new Fib4Writer(
-            Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
+        Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? null : new Fib4Writer(
+            Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer), Tries, Reclaimer);
         Routes6 = new Route6Store(segments.Route6, Nexthops, Tries);
+        Rules = new RuleStore(segments.Rule, _vrf, Interfaces, new RuleGaps(Demotions), Reclaimer, (RuleFamily.Ipv4, Routes), (RuleFamily.Ipv6, Routes6));
+        Routes.CloseUnrequired();
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
         DemoteIncomplete();
@@ -78,6 +81,8 @@ public sealed unsafe class ForwardingState
     public NexthopStore Nexthops { get; }
 
     public RouteStore Routes { get; }
+
+    public RuleStore Rules { get; }
 
     public Route6Store Routes6 { get; }
 
@@ -133,6 +138,7 @@ public sealed unsafe class ForwardingState
             }
 
             // Dependents first, as Linux would have announced their end.
+            swept += Swept(Wire.ObjectKind.Rule, Rules.Sweep);
             swept += Swept(Wire.ObjectKind.Route, Routes.Sweep);
             swept += Swept(Wire.ObjectKind.Route6, Routes6.Sweep);
             swept += Swept(Wire.ObjectKind.Nexthop, Nexthops.SweepObjects);
@@ -146,6 +152,7 @@ public sealed unsafe class ForwardingState
             });
             swept += Swept(Wire.ObjectKind.Demotion, Demotions.Sweep);
             LookLocalFirst();
+            PublishRules();
             RecomputePorts();
             if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !IsIncomplete)
             {
@@ -196,6 +203,8 @@ public sealed unsafe class ForwardingState
             }
         }
 
+        Rules.InterfacesChanged();
+        PublishRules();
         Changed();
         return room ? null : $"interface table is full ({_segments.Interface.Capacity})";
     });
@@ -257,8 +266,27 @@ public sealed unsafe class ForwardingState
             _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_local_routes
         }
 
-        DemoteDefaultTable();
+        PublishRules();
         return room ? null : $"route tables are full ({_segments.Route.Capacity} routes, {_segments.Nexthop.Capacity} nexthops, {Capacities.Fib4Groups} FIB groups)";
+    });
+
+    public string? Apply(Wire.RuleBatch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.RuleBatch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.RuleBatch.Types.Update.ChangeOneofCase.Delete)
+            {
+                Rules.Remove(u.Delete);
+            }
+            else if (u.ChangeCase == Wire.RuleBatch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                room &= Rules.TryUpsert(u.Upsert, _generation);
+            }
+        }
+
+        PublishRules();
+        return room ? null : $"rule table is full ({Capacities.Rules})";
     });
 
     public string? Apply(Wire.Route6Batch batch) => Applying(batch.ObservedNs, () =>
@@ -277,6 +305,7 @@ public sealed unsafe class ForwardingState
         }
 
         LookLocalFirst();
+        PublishRules();
         return room ? null : $"IPv6 route tables are full ({Capacities.Routes6} routes, {Capacities.Nexthops} nexthops, {Capacities.FibTrieUnits} FIB units)";
     });
 
@@ -443,18 +472,12 @@ public sealed unsafe class ForwardingState
 
     private void LookLocalFirst() => Volatile.Write(ref _vrf->LocalFirst6, Routes6.ShortLocalRoutes > 0 ? 1u : 0);
 
-    private void DemoteDefaultTable()
+    private void PublishRules()
     {
-        const string name = "ip route table default";
-        if (Routes.DefaultTablePrefixes > 0)
+        Rules.Publish();
+        if (Rules.HadCustomRules)
         {
-            Demotions.TryRaise(
-                name, $"{Routes.DefaultTablePrefixes} prefixes in table default apply only where main has no route; Linux forwards",
-                DemotionEffect.Vrf, 0, Families.Ipv4, DemotionStore.Own);
-        }
-        else
-        {
-            Demotions.End(name);
+            _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_rules
         }
     }
 

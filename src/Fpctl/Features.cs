@@ -6,6 +6,7 @@ using FastPathSync.Fpctl.Features.Nexthop;
 using FastPathSync.Fpctl.Features.Port;
 using FastPathSync.Fpctl.Features.Route;
 using FastPathSync.Fpctl.Features.Rpc;
+using FastPathSync.Fpctl.Features.Rule;
 using FastPathSync.Fpctl.Features.Statistics;
 using FastPathSync.Fpctl.Features.Verify;
 using FastPathSync.Fpctl.Features.Vrf;
@@ -23,6 +24,7 @@ internal static class Commands
         PortCommand.Create(),
         AddressCommand.Create(),
         RouteCommand.Create(),
+        RuleCommand.Create(),
         NexthopCommand.Create(),
         NeighbourCommand.Create(),
         VrfCommand.Create(),

@@ -146,16 +146,6 @@ public sealed class RouteTests
     }
 
     [Fact]
-    public unsafe void PrefixOfTableDefaultDemotesUntilItGoes()
-    {
-        using Tables t = new Tables().Standard();
-        t.Route(new Wire.Route { Key = Tables.Key("10.9.0.0/16", table: 253), Type = 1, Nexthops = { Tables.Via("10.2.0.2") } });
-        Assert.Equal(Families.Ipv4, t.Vrf->PassAll);
-        t.NoRoute(Tables.Key("10.9.0.0/16", table: 253));
-        Assert.Equal(Families.None, t.Vrf->PassAll);
-    }
-
-    [Fact]
     public unsafe void RepairMendsWhatIsCompiledWrongly()
     {
         using Tables t = new Tables().Standard().Neighbour("10.2.0.2").Route("10.9.0.0/16", Tables.Via("10.2.0.2")).Route("10.9.9.9/32", Tables.Via("10.2.0.2"));

@@ -28,7 +28,7 @@ public sealed class RtnetlinkDumpTests : IDisposable
         Assert.Equal(5u, Assert.Single(_dump.Nexthops()).Id);
         Assert.Equal("10.1.0.2", Assert.Single(_dump.Neighbours4()).Destination.ToString());
         Assert.Contains(_dump.NetConf4(), c => c.Index == NetConfConstants.NETCONFA_IFINDEX_ALL && c.RpFilter is not null);
-        Assert.Equal([0u, 102u, 32766u, 32767u], _dump.Rules4().Select(r => r.Priority).Order());
+        Assert.Equal([0u, 102u, 32766u, 32767u], _dump.Rules(Rtm.AF_INET).Select(r => r.Priority));
         Assert.Contains(_dump.Qdiscs(), q => q.Kind == "clsact");
     }
 

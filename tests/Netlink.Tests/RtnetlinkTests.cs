@@ -143,14 +143,37 @@ public sealed class RtnetlinkTests
     }
 
     [Fact]
-    public void RulesTellWhetherTheyAreMoreThanALookup()
+    public void RulesSayAllTheirSelectors()
     {
         RuleMessage r = Parse<RuleMessage>(Recorded.RuleFromIifMark, RuleMessage.TryParse, Rtm.RTM_NEWRULE);
         Assert.Equal((100u, 5000u, 7u, "r0", "10.1.0.0", 24), (r.Priority, r.Table, r.Mark, r.InputInterface, r.Source.ToString(), r.SourceLength));
-        Assert.False(r.IsPlainLookup);
-        Assert.True(Parse<RuleMessage>(Recorded.RuleWithPort, RuleMessage.TryParse, Rtm.RTM_NEWRULE).HasMore);
+        Assert.Equal((uint.MaxValue, 0, null, null), (r.MarkMask, r.Unknown, r.SuppressPrefixLength, r.Uids));
+        RuleMessage port = Parse<RuleMessage>(Recorded.RuleWithPort, RuleMessage.TryParse, Rtm.RTM_NEWRULE);
+        Assert.False(port.DestinationPorts.IsAny);
         RuleMessage plain = Parse<RuleMessage>(Recorded.PlainRule, RuleMessage.TryParse, Rtm.RTM_NEWRULE);
-        Assert.Equal((78u, true), (plain.Table, plain.IsPlainLookup));
+        Assert.Equal((78u, RuleConstants.FR_ACT_TO_TBL, true, 0), (plain.Table, plain.Action, plain.SourcePorts.IsAny, plain.Unknown));
+    }
+
+    [Fact]
+    public void AnAttributeWithoutANameIsToldByItsNumber()
+    {
+        NetlinkRequest unknown = new NetlinkRequest().Begin(Rtm.RTM_NEWRULE, 0, new FibRuleHdr { Family = Rtm.AF_INET, Action = 1 })
+            .Attribute(RuleConstants.FRA_TABLE, 100u).Attribute(99, 1u).Attribute(98, 2u);
+        Assert.Equal((100u, 99), (Rule(unknown).Table, Rule(unknown).Unknown));
+    }
+
+    /// <summary>Kernel 6.18 on `ip rule`s that this iproute2 can't say: attributes as net/ipv4/fib_rules.c and net/core/fib_rules.c fill them.</summary>
+    [Fact]
+    public void NewerSelectorsAreRead()
+    {
+        RuleMessage r = Rule(new NetlinkRequest().Begin(Rtm.RTM_NEWRULE, 0, new FibRuleHdr { Family = Rtm.AF_INET6, Action = 2, Flags = RuleConstants.FIB_RULE_INVERT })
+            .Attribute(RuleConstants.FRA_GOTO, 300u).Attribute(RuleConstants.FRA_DSCP, (byte)0x2e).Attribute(RuleConstants.FRA_DSCP_MASK, (byte)0x3c)
+            .AttributeBigEndian(RuleConstants.FRA_FLOWLABEL, 0x12345).AttributeBigEndian(RuleConstants.FRA_FLOWLABEL_MASK, 0xffff0)
+            .Attribute(RuleConstants.FRA_SPORT_RANGE, [1, 0, 2, 0]).Attribute(RuleConstants.FRA_SPORT_MASK, (ushort)0xff)
+            .Attribute(RuleConstants.FRA_UID_RANGE, [1, 0, 0, 0, 2, 0, 0, 0]).Attribute(RuleConstants.FRA_TUN_ID, [0, 0, 0, 0, 0, 0, 0, 9])
+            .Attribute(RuleConstants.FRA_SUPPRESS_PREFIXLEN, uint.MaxValue).Attribute(RuleConstants.FRA_SUPPRESS_IFGROUP, 4u));
+        Assert.Equal((300u, (byte?)0x2e, (byte?)0x3c, (uint?)0x12345, (uint?)0xffff0), (r.Target, r.Dscp, r.DscpMask, r.FlowLabel, r.FlowLabelMask));
+        Assert.Equal((new RulePorts(1, 2, 0xff), (1u, 2u), 9ul, null, (uint?)4), (r.SourcePorts, r.Uids, r.TunnelId, r.SuppressPrefixLength, r.SuppressInterfaceGroup));
     }
 
     [Fact]
@@ -160,6 +183,15 @@ public sealed class RtnetlinkTests
         Assert.Equal(("pfifo", 3, QdiscConstants.TC_H_ROOT, 0x10000u), (root.Kind, root.Index, root.Parent, root.Handle));
         QdiscMessage clsact = Parse<QdiscMessage>(Recorded.Clsact, QdiscMessage.TryParse, Rtm.RTM_NEWQDISC);
         Assert.Equal(("clsact", 5, QdiscConstants.TC_H_INGRESS), (clsact.Kind, clsact.Index, clsact.Parent));
+    }
+
+    private static RuleMessage Rule(NetlinkRequest request)
+    {
+        NetlinkMessages messages = new(request.Bytes);
+        Assert.True(messages.MoveNext());
+        NetlinkMessage m = messages.Current;
+        Assert.True(RuleMessage.TryParse(in m, out RuleMessage? rule));
+        return rule;
     }
 
     private static T Parse<T>(byte[] datagram, Parser<T> parser, ushort type)

@@ -41,13 +41,6 @@ public sealed class DemotionTests(RouterLab lab) : TopologyTest(lab), IClassFixt
         "iptables-legacy table nat");
 
     [Fact]
-    public void APolicyRuleDemotes() => Demotes(
-        () => Router.Run("ip rule add from 10.77.0.0/16 lookup 100"),
-        () => Router.Run("ip rule del from 10.77.0.0/16 lookup 100"),
-        "ip",
-        "ip rule 32765"); // fib_default_rule_pref: one before the first that isn't 0
-
-    [Fact]
     public void ReversePathFilteringDemotes() => Demotes(
         () => Router.Sysctl(("net.ipv4.conf.r0.rp_filter", "1")),
         () => Router.Sysctl(("net.ipv4.conf.r0.rp_filter", "0")),

@@ -4,6 +4,7 @@ using FastPathSync.CacheManager.Features.Interface;
 using FastPathSync.CacheManager.Features.Neighbour;
 using FastPathSync.CacheManager.Features.Nexthop;
 using FastPathSync.CacheManager.Features.Route;
+using FastPathSync.CacheManager.Features.Rule;
 using FastPathSync.CacheManager.Sync;
 using Microsoft.Extensions.Logging;
 
@@ -28,7 +29,8 @@ public sealed class FeatureSet : IDisposable
         Routes6 = new Route6Feature(Cascade, Interfaces);
         Routes = new RouteFeature(Cascade, Interfaces, Routes6);
         NeighbourFeature neighbours = new();
-        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Routes6, neighbours];
+        Rules = new RuleFeature(Cascade);
+        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Routes6, Rules, neighbours];
 
         if (forwards)
         {
@@ -55,6 +57,8 @@ public sealed class FeatureSet : IDisposable
     public NexthopFeature Nexthops { get; }
 
     public RouteFeature Routes { get; }
+
+    public RuleFeature Rules { get; }
 
     public Route6Feature Routes6 { get; }
 

@@ -63,6 +63,9 @@ public sealed class EventQueue : IDisposable
     /// <summary>The taker has been woken and hasn't found everything taken since: it need not be woken again.</summary>
     private bool _woken;
     private bool _congested;
+
+    /// <summary>Turns of 64 datagrams: more than the largest buffer holds.</summary>
+    private const int MostThrownAway = 1 << 16;
     private bool _closed;
 
     internal EventQueue(EventReader reader, NetlinkSocket socket, Action wake)
@@ -142,7 +145,7 @@ public sealed class EventQueue : IDisposable
                 _congested = true;
             }
 
-            if (_congested && IsEmpty(datagrams))
+            if (_congested && TryEmpty(datagrams))
             {
                 _congested = false;
                 Overrun();
@@ -150,8 +153,22 @@ public sealed class EventQueue : IDisposable
         }
     }
 
-    /// <summary>Throws away a turn's worth; true when nothing is left.</summary>
-    private bool IsEmpty(NetlinkDatagrams datagrams) => datagrams.Receive(_socket) == -Errno.EAGAIN;
+    /// <summary>
+    /// Throws away what is left. Not a turn's worth only: poll tells nothing of a queue whose last datagram was thrown away.
+    /// </summary>
+    /// <returns>False when the kernel is too fast even for that; then poll tells of more.</returns>
+    private bool TryEmpty(NetlinkDatagrams datagrams)
+    {
+        for (int i = 0; i < MostThrownAway; i++)
+        {
+            if (datagrams.Receive(_socket) == -Errno.EAGAIN)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
 
     private void Overrun()
     {

@@ -369,7 +369,8 @@ public sealed class SyncEngine : IDisposable
         ulong begin = MonotonicClock.Nanoseconds;
         try
         {
-            int differences = _features.Nexthops.Refresh(_dumps) + (_doubt4 ? _features.Routes.Refresh(_dumps) : 0) + _features.Routes6.Refresh(_dumps);
+            int differences = _features.Nexthops.Refresh(_dumps) + (_doubt4 ? _features.Routes.Refresh(_dumps) : 0) + _features.Routes6.Refresh(_dumps)
+                + _features.Rules.Refresh(_dumps);
             _features.Routes6.WithdrawExpired();
             _doubt4 = false;
             _log.LogDebug("asked for routes and nexthops: {Differences} differed", differences);

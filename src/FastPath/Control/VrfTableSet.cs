@@ -19,12 +19,14 @@ internal sealed unsafe class VrfTableSet : IDisposable
             Vrf = Foreign(SegmentNames.Vrf, SegmentKind.Vrf);
             Interface = Foreign(SegmentNames.Interface, SegmentKind.Interface);
             Address = Foreign(SegmentNames.Address, SegmentKind.Address);
-            _ = Foreign(SegmentNames.Route, SegmentKind.Route); // only to be kept: see Segments.Keep
+            _ = Foreign(SegmentNames.Route, SegmentKind.Route); // only to be kept, as the next one: see Segments.Keep
+            _ = Foreign(SegmentNames.Route6, SegmentKind.Route6);
             Nexthop = Foreign(SegmentNames.Nexthop, SegmentKind.Nexthop);
             Neighbour = Foreign(SegmentNames.Neighbour, SegmentKind.Neighbour);
             Adjacency = Foreign(SegmentNames.Adjacency, SegmentKind.Adjacency);
             Fib4 = Foreign(SegmentNames.Fib4, SegmentKind.Fib4);
             FibTrie = Foreign(SegmentNames.FibTrie, SegmentKind.FibTrie);
+            Rule = Foreign(SegmentNames.Rule, SegmentKind.Rule);
             UseStamps = Foreign(SegmentNames.UseStamps, SegmentKind.UseStamps, writable: true);
         }
         catch
@@ -58,6 +60,8 @@ internal sealed unsafe class VrfTableSet : IDisposable
     public Segment Fib4 { get; }
 
     public Segment FibTrie { get; }
+
+    public Segment Rule { get; }
 
     public Segment UseStamps { get; }
 

@@ -24,7 +24,7 @@ namespace FastPathSync.FastPath.Nodes;
 /// </remarks>
 internal static unsafe class Ipv4InputNode
 {
-    public static void Run(ref PacketVector v, in WorkerTables t)
+    public static void Run(ref PacketVector v, in WorkerTables t, RuleList rules)
     {
         int n = v.Count;
         byte** data = v.Data;
@@ -56,10 +56,10 @@ internal static unsafe class Ipv4InputNode
 
         if (any != 0)
         {
-            ClassifyOdd(ref v, t);
+            ClassifyOdd(ref v, t, rules);
         }
 
-        if (t.Vrf->CheckSource != 0)
+        if (t.Vrf->CheckSource != 0 && rules.IsDefault)
         {
             Ipv4SourceCheck.All(ref v, t);
         }
@@ -94,7 +94,7 @@ internal static unsafe class Ipv4InputNode
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void ClassifyOdd(ref PacketVector v, in WorkerTables t)
+    private static void ClassifyOdd(ref PacketVector v, in WorkerTables t, RuleList rules)
     {
         for (int i = 0; i < v.Count; i++)
         {
@@ -107,7 +107,7 @@ internal static unsafe class Ipv4InputNode
             {
                 v.Punt(i, reason);
             }
-            else
+            else if (rules.IsDefault) // else the way back is looked up once it is known where the packet goes
             {
                 Ipv4SourceCheck.One(ref v, t, i);
             }

@@ -66,7 +66,7 @@ internal static unsafe class Ipv4LookupNode
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Resolve(ref PacketVector v, in WorkerTables t)
+    internal static void Resolve(ref PacketVector v, in WorkerTables t)
     {
         for (int i = 0; i < v.Count; i++)
         {

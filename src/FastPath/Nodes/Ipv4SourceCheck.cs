@@ -45,7 +45,12 @@ internal static unsafe class Ipv4SourceCheck
             return;
         }
 
-        NexthopWord word = new(Volatile.Read(ref t.Nexthops[t.Fib.Lookup(source)]));
+        Judge(ref v, t, i, new(Volatile.Read(ref t.Nexthops[t.Fib.Lookup(source)])), 0);
+    }
+
+    /// <summary>What the full check makes of the way back to a packet's source (of the word of its nexthop).</summary>
+    public static void Judge(ref PacketVector v, in WorkerTables t, int i, NexthopWord word, int rxPort)
+    {
         if (word.Action != NexthopAction.Punt)
         {
             return;
@@ -56,7 +61,7 @@ internal static unsafe class Ipv4SourceCheck
             case PuntReason.Local or PuntReason.Broadcast or PuntReason.Multicast:
                 v.Punt(i, PuntReason.MartianSource);
                 break;
-            case PuntReason.RouteUnsupported or PuntReason.TosRoute or PuntReason.TableFull:
+            case PuntReason.RouteUnsupported or PuntReason.TosRoute or PuntReason.TableFull or PuntReason.RuleUnsupported:
                 v.Punt(i, word.Reason);
                 break;
             default:

@@ -7,7 +7,7 @@ namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
 /// ipv6-lookup: destination to nexthop, and on to the one adjacency. As fib6_lookup and fib6_select_path (net/ipv6/route.c)
-/// with the rules every namespace is born with: table local, then main.
+/// with the rules every namespace is born with: table local, then main. With others ipv6-rule stands in its place.
 /// </summary>
 /// <remarks>
 /// May enter: what ipv6-input let through. Precondition: Key is set, for punted packets too. Nothing is written to a packet here.
@@ -75,7 +75,7 @@ internal static unsafe class Ipv6LookupNode
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Resolve(ref PacketVector v, in WorkerTables t)
+    internal static void Resolve(ref PacketVector v, in WorkerTables t)
     {
         for (int i = 0; i < v.Count; i++)
         {

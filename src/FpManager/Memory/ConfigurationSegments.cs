@@ -42,6 +42,8 @@ public sealed class ConfigurationSegments : IDisposable
 
     public Segment FibTrie => _tables[SegmentKind.FibTrie];
 
+    public Segment Rule => _tables[SegmentKind.Rule];
+
     /// <summary>Of a VRF with ports only (see HasFib4).</summary>
     public Segment Fib4 => _tables[SegmentKind.Fib4];
 
@@ -170,6 +172,7 @@ public sealed class ConfigurationSegments : IDisposable
             (SegmentNames.Neighbour, SegmentKind.Neighbour, s.Neighbours, NeighbourSegment.BodyLengthFor(s.Neighbours)),
             (SegmentNames.Adjacency, SegmentKind.Adjacency, s.Adjacencies, AdjacencySegment.BodyLengthFor(s.Adjacencies)),
             (SegmentNames.UseStamps, SegmentKind.UseStamps, s.Neighbours, UseStampSegment.BodyLengthFor(s.Neighbours)),
+            (SegmentNames.Rule, SegmentKind.Rule, Capacities.Rules, RuleSegment.BodyLength),
             (SegmentNames.FibTrie, SegmentKind.FibTrie, s.FibTrieUnits, FibTrieSegment.BodyLength(s.FibTrieUnits)),
         ];
         if (s.Fib4Groups > 0)

@@ -5,6 +5,7 @@ using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
 using FastPathSync.Fpctl.Features.Port;
 using FastPathSync.Fpctl.Features.Route;
+using FastPathSync.Fpctl.Features.Rule;
 using FastPathSync.Fpctl.Features.Statistics;
 using FastPathSync.Fpctl.Features.Verify;
 using FastPathSync.Fpctl.Features.Vrf;
@@ -18,6 +19,7 @@ namespace FastPathSync.Fpctl.Inspection;
 [JsonSerializable(typeof(IEnumerable<AddressView>))]
 [JsonSerializable(typeof(IEnumerable<RouteView>))]
 [JsonSerializable(typeof(RouteGetView))]
+[JsonSerializable(typeof(IEnumerable<RuleView>))]
 [JsonSerializable(typeof(IEnumerable<NexthopView>))]
 [JsonSerializable(typeof(IEnumerable<NeighbourView>))]
 [JsonSerializable(typeof(IEnumerable<VrfView>))]

@@ -79,6 +79,11 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
 
     public RecordTableReader<RouteRecord> Routes => new(Get(SegmentNames.Route, SegmentKind.Route).Body, Get(SegmentNames.Route, SegmentKind.Route).Capacity);
 
+    public RecordTableReader<RuleRecord> Rules => new(RulesSegment.Body, Capacities.Rules);
+
+    /// <summary>The walk of the workers.</summary>
+    public RuleReader RuleWalk => new(RuleSegment.Compiled(RulesSegment), Tries, Fib4Segment.Reader(Fib), NexthopSegment.Words(NexthopsSegment));
+
     public RecordTableReader<Route6Record> Routes6 => new(Get(SegmentNames.Route6, SegmentKind.Route6).Body, Get(SegmentNames.Route6, SegmentKind.Route6).Capacity);
 
     public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), NexthopsSegment.Capacity);
@@ -99,6 +104,8 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
 
     /// <summary>null until fpsd has put it.</summary>
     public Segment? TimeSeries => Find(SegmentNames.TimeSeries, SegmentKind.TimeSeries);
+
+    private Segment RulesSegment => Get(SegmentNames.Rule, SegmentKind.Rule);
 
     private Segment NexthopsSegment => Get(SegmentNames.Nexthop, SegmentKind.Nexthop);
 

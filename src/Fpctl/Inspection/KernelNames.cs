@@ -93,6 +93,26 @@ internal static class KernelNames
         _ => Number(protocol),
     };
 
+    /// <summary>As iproute2 prints them (inet_proto_n2a).</summary>
+    public static string IpProtocol(byte protocol) => protocol switch
+    {
+        1 => "icmp",
+        2 => "igmp",
+        4 => "ipencap",
+        6 => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        41 => "ipv6",
+        47 => "gre",
+        50 => "esp",
+        51 => "ah",
+        58 => "ipv6-icmp",
+        89 => "ospf",
+        132 => "sctp",
+        136 => "udplite",
+        _ => $"ipproto-{protocol}",
+    };
+
     public static string OperState(byte state) => state < s_operStates.Length ? s_operStates[state] : Number(state);
 
     /// <summary>["REACHABLE"], as ip -j neigh prints it; ["NONE"] for no state at all.</summary>

@@ -68,7 +68,13 @@ public sealed class RtnetlinkDump : IDisposable
     /// <summary>Including the entries "all" (-1) and "default" (-2).</summary>
     public List<NetConfMessage> NetConf4() => Collect<NetConfMessage>(() => NetConfMessage.Dump(Rtm.AF_INET), NetConfMessage.TryParse);
 
-    public List<RuleMessage> Rules4() => Collect<RuleMessage>(() => RuleMessage.Dump(Rtm.AF_INET), RuleMessage.TryParse);
+    /// <summary>The policy rules of a family, in the order in which the kernel asks them.</summary>
+    public List<RuleMessage> Rules(byte family)
+    {
+        List<RuleMessage> rules = Collect<RuleMessage>(() => RuleMessage.Dump(family), RuleMessage.TryParse);
+        rules.RemoveAll(r => r.Family != family);
+        return rules;
+    }
 
     public List<RuleMessage> Rules6() => Collect<RuleMessage>(() => RuleMessage.Dump(Rtm.AF_INET6), RuleMessage.TryParse);
 

@@ -19,6 +19,7 @@ public enum SegmentKind : uint
     FastPathState = 11,
     TimeSeries = 12,
     FibTrie = 13,
+    Rule = 20,
     Route6 = 21,
     VrfDirectory = 32,
 
@@ -34,7 +35,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x4650_5353_4d45_4d31; // "FPSSMEM1"
 
     /// <summary>Raised whenever the layout of any segment changes; a different version is rebuilt, never guessed at.</summary>
-    public const uint CurrentLayoutVersion = 6;
+    public const uint CurrentLayoutVersion = 7;
 
     public ulong Magic;
     public uint LayoutVersion;

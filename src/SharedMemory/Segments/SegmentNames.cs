@@ -14,7 +14,7 @@ public static class SegmentNames
 
     // Written by fpmd.
     public const string Vrf = "vrf", Interface = "interface", Address = "address", Route = "route", Route6 = "route6", Nexthop = "nexthop",
-        Neighbour = "neighbour", Adjacency = "adjacency", Fib4 = "fib4", FibTrie = "fib-trie", UseStamps = "use-stamps";
+        Neighbour = "neighbour", Adjacency = "adjacency", Fib4 = "fib4", FibTrie = "fib-trie", Rule = "rule", UseStamps = "use-stamps";
 
     // Written by fastpath.
     public const string FastPathState = "fastpath";
@@ -34,5 +34,6 @@ public static class Capacities
 {
     public const int Ports = 64, Workers = 16, Interfaces = 4096, Addresses = 16384, Routes = 2 << 20, Routes6 = 1 << 19, Nexthops = 1 << 20,
         GroupMembers = 1 << 20, Neighbours = 1 << 17, NeighbourBuckets = 1 << 19, Adjacencies = 1 << 18, Fib4Groups = 1 << 16,
-        FibTrieUnits = 1 << 24, Demotions = 512, Vrfs = 8192;
+        FibTrieUnits = 1 << 24, Demotions = 512, Vrfs = 8192,
+        Rules = 8192, CompiledRules = 1 << 16;
 }

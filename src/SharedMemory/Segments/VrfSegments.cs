@@ -12,8 +12,9 @@ public sealed class VrfSegments(Func<string, SegmentKind, Segment?> find, string
     private static readonly (string Name, SegmentKind Kind)[] s_tables =
     [
         (SegmentNames.Vrf, SegmentKind.Vrf), (SegmentNames.Interface, SegmentKind.Interface), (SegmentNames.Address, SegmentKind.Address),
-        (SegmentNames.Route, SegmentKind.Route), (SegmentNames.Nexthop, SegmentKind.Nexthop), (SegmentNames.Neighbour, SegmentKind.Neighbour),
+        (SegmentNames.Route, SegmentKind.Route), (SegmentNames.Route6, SegmentKind.Route6), (SegmentNames.Nexthop, SegmentKind.Nexthop), (SegmentNames.Neighbour, SegmentKind.Neighbour),
         (SegmentNames.Adjacency, SegmentKind.Adjacency), (SegmentNames.Fib4, SegmentKind.Fib4), (SegmentNames.FibTrie, SegmentKind.FibTrie),
+        (SegmentNames.Rule, SegmentKind.Rule),
         (SegmentNames.UseStamps, SegmentKind.UseStamps),
     ];
 

@@ -18,9 +18,8 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
     [Fact]
     public void WhatExistsBeforeTheStartIsRaisedWhenStartReturns()
     {
-        using Watched w = new(output, "iptables -A FORWARD -j DROP; ip rule add pref 100 lookup 7; sysctl -q -w net.ipv4.conf.r0.rp_filter=1");
+        using Watched w = new(output, "iptables -A FORWARD -j DROP; sysctl -q -w net.ipv4.conf.r0.rp_filter=1");
         Assert.Contains(Forward, w.Objects);
-        Assert.Contains("ip rule 100", w.Objects);
         Assert.Contains("r0 rp_filter", w.Objects);
     }
 
@@ -81,10 +80,6 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
         w.Expect("ip6tables-legacy table raw", DemotionEffect.Vrf, Families.Ipv6);
         w.Shell("ip6tables-legacy -t raw -F");
         w.ExpectEnd("ip6tables-legacy table raw");
-        w.Shell("ip -6 rule add prio 100 from 2001:db8::/32 table 99");
-        w.Expect("ip -6 rule 100", DemotionEffect.Vrf, Families.Ipv6);
-        w.Shell("ip -6 rule del prio 100");
-        w.ExpectEnd("ip -6 rule 100");
         w.Shell("ip xfrm policy add dir fwd src 2001:db8::/32 dst ::/0 action block");
         w.Expect("ip xfrm policy dir fwd", DemotionEffect.Vrf, Families.Ipv6);
         w.Shell("ip xfrm policy add dir fwd src 10.0.0.0/8 dst 0.0.0.0/0 action block");
@@ -160,25 +155,6 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
         using Watched w = new(output);
         Thread.Sleep(300);
         w.Shell("test -z \"$(cat /proc/net/ip_tables_names)\"");
-    }
-
-    [Fact]
-    public void PolicyRulesDemoteTheVrf()
-    {
-        using Watched w = new(output);
-        w.Shell("ip rule add from 10.1.0.0/16 lookup 100 pref 100");
-        w.Expect("ip rule 100", DemotionEffect.Vrf);
-        w.Shell("ip rule del pref 100");
-        w.ExpectEnd("ip rule 100");
-        w.Shell("ip rule del pref 32767");
-        Assert.Contains("missing", w.Expect("ip rule 32767", DemotionEffect.Vrf), StringComparison.Ordinal);
-        w.Shell("ip rule add pref 32767 lookup default");
-        w.ExpectEnd("ip rule 32767");
-        w.Shell("ip rule add pref 32766 iif r0 lookup main");
-        w.Expect("ip rule 32766", DemotionEffect.Vrf);
-        w.Shell("ip rule del pref 32766 iif r0");
-        w.ExpectEnd("ip rule 32766");
-        w.ExpectNothing();
     }
 
     [Fact]

@@ -234,13 +234,13 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
         r.Manager.RouteMilliseconds = 15;
         r.RequestResync();
         r.Until(() => r.Manager.Synchronizing, "the synchronization to begin");
-        r.Ip("rule add prio 100 from 10.99.0.0/16 table 99");
-        r.Until(() => r.Manager.All<Fpc.Protocol.Demotion>(ObjectKind.Demotion).Any(d => d.Object == "ip rule 100"), "the demotion");
+        r.Ip("xfrm policy add dir fwd src 10.99.0.0/16 dst 0.0.0.0/0 action block");
+        r.Until(() => r.Manager.All<Fpc.Protocol.Demotion>(ObjectKind.Demotion).Any(d => d.Object == "ip xfrm policy dir fwd"), "the demotion");
         Assert.Equal(["start"], r.Manager.Synchronizations);
         r.Manager.RouteMilliseconds = 0;
         r.Until(() => r.Manager.Synchronizations.Count == 2, "the synchronization to end");
         r.Agree();
-        Assert.Contains(r.Manager.All<Fpc.Protocol.Demotion>(ObjectKind.Demotion), d => d.Object == "ip rule 100");
+        Assert.Contains(r.Manager.All<Fpc.Protocol.Demotion>(ObjectKind.Demotion), d => d.Object == "ip xfrm policy dir fwd");
     }
 
     [Fact]

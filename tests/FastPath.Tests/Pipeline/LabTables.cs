@@ -35,15 +35,19 @@ public sealed unsafe class LabTables : IDisposable
         _trieSegment = Segment.Create(
             SegmentNames.FibTrie, SegmentKind.FibTrie, Capacities.FibTrieUnits, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         _tries = new FibTrieWriter(_trieSegment, new Reclaimer(new NoWorkers()));
+        Fib4Reader fib = new(_table24, _groups);
+        ulong* nexthops = (ulong*)Map((nuint)Capacities.Nexthops * 8);
+        Rules = (CompiledRule*)Map((nuint)Capacities.CompiledRules * (nuint)sizeof(CompiledRule));
         Tables = new WorkerTables
         {
             Vrf = (VrfState*)Map((nuint)sizeof(VrfState)),
-            Nexthops = (ulong*)Map((nuint)Capacities.Nexthops * 8),
+            Nexthops = nexthops,
             Members = (GroupMember*)Map((nuint)Capacities.GroupMembers * (nuint)sizeof(GroupMember)),
             Adjacencies = (Adjacency*)Map(AdjacencySegment.BodyLength),
             Neighbours = _neighbours,
-            Fib = new Fib4Reader(_table24, _groups),
+            Fib = fib,
             Tries = _tries.Reader,
+            Rules = new RuleReader(Rules, _tries.Reader, fib, nexthops),
             Ipv6Main = _tries.Open(FibFamily.Ipv6, FibRoot.MainTable),
             Ipv6Local = _tries.Open(FibFamily.Ipv6, FibRoot.LocalTable),
             LocalAddresses = new LocalAddressFilter((ulong*)Map(LocalAddressFilter.Bytes)),
@@ -57,6 +61,9 @@ public sealed unsafe class LabTables : IDisposable
     }
 
     public WorkerTables Tables { get; }
+
+    /// <summary>Where compiled rules stand; VrfState.Rules4 says which are in force.</summary>
+    public CompiledRule* Rules { get; }
 
     public static uint Ip(string text)
     {

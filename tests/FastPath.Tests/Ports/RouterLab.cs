@@ -328,11 +328,13 @@ internal sealed unsafe class RouterLab : IDisposable
         _ = Make(SegmentNames.Interface, SegmentKind.Interface, RecordTable.BytesFor<InterfaceRecord>(Capacities.Interfaces));
         Segment address = Make(SegmentNames.Address, SegmentKind.Address, AddressSegment.BodyLength);
         _ = Make(SegmentNames.Route, SegmentKind.Route, RecordTable.BytesFor<RouteRecord>(Capacities.Routes));
+        _ = Make(SegmentNames.Route6, SegmentKind.Route6, RecordTable.BytesFor<Route6Record>(Capacities.Routes6));
         Segment nexthop = Make(SegmentNames.Nexthop, SegmentKind.Nexthop, NexthopSegment.BodyLength);
         _ = Make(SegmentNames.Neighbour, SegmentKind.Neighbour, NeighbourSegment.BodyLength);
         Segment adjacency = Make(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);
         (_address, _nexthop) = (address, nexthop);
         Segment fib = Make(SegmentNames.Fib4, SegmentKind.Fib4, Fib4Segment.BodyLength);
+        _ = Make(SegmentNames.Rule, SegmentKind.Rule, RuleSegment.BodyLength);
         _tries = Make(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         _ = Make(SegmentNames.UseStamps, SegmentKind.UseStamps, UseStampSegment.BodyLength);
 

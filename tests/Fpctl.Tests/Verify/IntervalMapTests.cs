@@ -22,24 +22,6 @@ public sealed class IntervalMapTests
         }
     }
 
-    [Fact]
-    public void FillsHolesFromTheSecondMap()
-    {
-        Random random = new(8);
-        for (int round = 0; round < 300; round++)
-        {
-            Dictionary<ulong, int> first = RandomPrefixes(random), second = RandomPrefixes(random);
-            IntervalMap map = IntervalMap.Build(first, -7).FillFrom(IntervalMap.Build(second, 0), -7);
-            foreach (uint a in Probes(first.Keys.Concat(second.Keys), random))
-            {
-                int d = Definition(first, a, -7);
-                Assert.Equal(d == -7 ? Definition(second, a, 0) : d, map.Lookup(a));
-            }
-
-            AssertCovers(map);
-        }
-    }
-
     private static Dictionary<ulong, int> RandomPrefixes(Random random)
     {
         Dictionary<ulong, int> prefixes = [];

@@ -30,6 +30,8 @@ public sealed unsafe class DemotionStore
         }
     }
 
+    public IEnumerable<DemotionRecord> All() => _slots.Values.Select(s => _records[s]);
+
     /// <returns>False when the table is full; the whole VRF is then left to Linux.</returns>
     public bool TryRaise(string @object, string reason, DemotionEffect effect, uint ifindex, Families families, ulong generation)
     {

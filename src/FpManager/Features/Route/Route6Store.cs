@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using FastPathSync.FpManager.Features.Nexthop;
+using FastPathSync.FpManager.Features.Rule;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using Wire = FastPathSync.Fpc.Protocol;
@@ -10,9 +11,13 @@ namespace FastPathSync.FpManager.Features.Route;
 /// IPv6 routes, and what is compiled from them: a trie for each table, and into main's the local table as well (local first
 /// within a prefix), which is what a lookup in local and then in main finds as long as local holds /128s only.
 /// </summary>
-public sealed class Route6Store
+public sealed class Route6Store : IRuleTables
 {
+    /// <summary>RT_TABLE_UNSPEC, which no route has: the root of main all by itself, without local, once a policy rule has asked for it.</summary>
+    private const uint MainAlone = 0;
+
     private readonly RecordTableWriter<Route6Record> _records;
+    private readonly Dictionary<uint, int> _counts = [];
     private readonly Dictionary<PrefixKey, int> _prefixes = [];
     private readonly Dictionary<uint, int> _roots = [];
     private readonly NexthopStore _nexthops;
@@ -28,6 +33,11 @@ public sealed class Route6Store
         _choice = new Route6Choice(nexthops);
         Root(RouteStore.TableMain);
         Root(RouteStore.TableLocal);
+        if (tries.Reader.Find(FibFamily.Ipv6, MainAlone) >= 0)
+        {
+            Root(MainAlone); // an earlier fpmd's: workers may be walking rules that name it
+        }
+
         Restore();
     }
 
@@ -42,6 +52,10 @@ public sealed class Route6Store
 
     public int Count => _records.Reader.Count;
 
+    public uint Occupancy { get; private set; }
+
+    public int MergedRoot => Root(RouteStore.TableMain);
+
     /// <summary>The last Repair found no room for some prefix.</summary>
     public bool IsIncomplete { get; private set; }
 
@@ -50,6 +64,32 @@ public sealed class Route6Store
     /// ff00::/8 doesn't count: what is sent to multicast addresses is never forwarded by these tables.
     /// </summary>
     public int ShortLocalRoutes { get; private set; }
+
+    public int CountOf(uint table) => _counts.GetValueOrDefault(table);
+
+    /// <summary>Every table has its root, but for main, whose root holds local too.</summary>
+    public int Require(uint table)
+    {
+        if (table != RouteStore.TableMain)
+        {
+            return Root(table);
+        }
+
+        bool made = !_roots.ContainsKey(MainAlone);
+        int root = Root(MainAlone);
+        if (made && root >= 0)
+        {
+            Mend(MainAlone, root, _prefixes.Keys.Where(p => p.Table == RouteStore.TableMain), out bool complete);
+            IsIncomplete |= !complete;
+        }
+
+        return root;
+    }
+
+    /// <summary>Main by itself stays compiled: who moves his rules once may do so again.</summary>
+    public void Release(uint table)
+    {
+    }
 
     /// <returns>False when a table is full.</returns>
     public bool TryUpsert(Wire.Route6 wire, ulong generation)
@@ -109,9 +149,7 @@ public sealed class Route6Store
             bool complete = root >= 0;
             if (complete)
             {
-                IEnumerable<PrefixKey> prefixes = byTable[table == RouteStore.TableLocal ? RouteStore.TableMain : table];
-                mended += _tries.Mend(root, prefixes.Where(p => Best(p, table) != NexthopStore.None).Select(p => (p.Fib, (int)p.Length)), (key, length) =>
-                    Best(new PrefixKey(key.High, key.Low, table == RouteStore.TableLocal ? RouteStore.TableMain : table, (byte)length), table), out complete);
+                mended += Mend(table, root, byTable[PrefixTableOf(table)], out complete);
             }
 
             IsIncomplete |= !complete;
@@ -119,6 +157,14 @@ public sealed class Route6Store
 
         return mended;
     }
+
+    private int Mend(uint table, int root, IEnumerable<PrefixKey> prefixes, out bool complete) => _tries.Mend(
+        root,
+        prefixes.Where(p => Best(p, table) != NexthopStore.None).Select(p => (p.Fib, (int)p.Length)),
+        (key, length) => Best(new PrefixKey(key.High, key.Low, PrefixTableOf(table), (byte)length), table),
+        out complete);
+
+    private static uint PrefixTableOf(uint table) => table is RouteStore.TableLocal or MainAlone ? RouteStore.TableMain : table;
 
     private static Route6Record IdentityOf(Wire.Route6Key k) => new()
     {
@@ -177,8 +223,13 @@ public sealed class Route6Store
         return room;
     }
 
-    private void CountSpecial(in Route6Record r, int by) =>
+    private void CountSpecial(in Route6Record r, int by)
+    {
+        ref int count = ref CollectionsMarshal.GetValueRefOrAddDefault(_counts, r.Table, out _);
+        count += by;
+        Occupancy += count == 0 || count == by ? 1u : 0;
         ShortLocalRoutes += r.Table == RouteStore.TableLocal && r.PrefixLength < 128 && r.Destination.High >> 56 != 0xff ? by : 0;
+    }
 
     private int Find(PrefixKey prefix, in Route6Record wanted)
     {
@@ -233,7 +284,12 @@ public sealed class Route6Store
     private bool Compile(PrefixKey prefix)
     {
         bool room = Compile(prefix, prefix.Table);
-        return prefix.Table == RouteStore.TableMain ? Compile(prefix, RouteStore.TableLocal) && room : room;
+        if (prefix.Table == RouteStore.TableMain)
+        {
+            room &= Compile(prefix, RouteStore.TableLocal) && (!_roots.ContainsKey(MainAlone) || Compile(prefix, MainAlone));
+        }
+
+        return room;
     }
 
     private bool Compile(PrefixKey prefix, uint table)
@@ -249,7 +305,7 @@ public sealed class Route6Store
     {
         int head = _prefixes.GetValueOrDefault(prefix);
         int best = table == RouteStore.TableMain ? Best(head, RouteStore.TableLocal) : NexthopStore.None;
-        return best != NexthopStore.None ? best : Best(head, table);
+        return best != NexthopStore.None ? best : Best(head, table == MainAlone ? RouteStore.TableMain : table);
     }
 
     private int Best(int head, uint table)

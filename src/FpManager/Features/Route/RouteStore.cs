@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
 using FastPathSync.FpManager.Features.Nexthop;
+using FastPathSync.FpManager.Features.Rule;
+using FastPathSync.FpManager.Memory;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using Wire = FastPathSync.Fpc.Protocol;
@@ -7,55 +9,126 @@ using Wire = FastPathSync.Fpc.Protocol;
 namespace FastPathSync.FpManager.Features.Route;
 
 /// <summary>
-/// IPv4 routes, and what is compiled from them. With the three default rules Linux looks local and main up as one trie
-/// (fib_unmerge in net/ipv4/fib_frontend.c happens with the first rule of one's own, which demotes the VRF): the longest
-/// prefix wins, then local before main, then the lowest metric whose nexthops aren't dead.
+/// IPv4 routes, and what is compiled from them: local and main as one table, for packets whose rules are the default ones
+/// (they are one trie in the kernel too, until fib_unmerge in net/ipv4/fib_frontend.c), and any table by itself that a
+/// policy rule asks for.
 /// </summary>
-public sealed class RouteStore
+public sealed class RouteStore : IRuleTables
 {
     public const uint TableDefault = 253, TableMain = 254, TableLocal = 255;
+
+    /// <summary>RT_TABLE_UNSPEC, which no route has: the root of main all by itself, without local.</summary>
+    private const uint MainAlone = 0;
 
     private const byte ProtocolKernel = 2;
 
     private readonly RecordTableWriter<RouteRecord> _records;
     private readonly Dictionary<RouteKey, int> _slots = [];
-    private readonly Dictionary<uint, Prefix>[] _prefixes = new Dictionary<uint, Prefix>[33];
+    private readonly Dictionary<uint, int> _counts = [];
     private readonly NexthopStore _nexthops;
-    private readonly IFib4 _fib;
-    private readonly int _puntTos;
-    private int[] _next = [];
+    private readonly FibTrieWriter _tries;
+    private readonly Reclaimer _reclaimer;
+    private readonly RoutePunts _punts;
+    private readonly RouteChains _ownChains = new();
+    private readonly PrefixTable _merged;
+    private readonly Dictionary<uint, OwnTable> _own = [];
 
-    public unsafe RouteStore(Segment segment, NexthopStore nexthops, IFib4 fib)
+    /// <param name="fib">Where local and main are merged; null: in a trie, which in a VRF without ports is enough.</param>
+    public unsafe RouteStore(Segment segment, NexthopStore nexthops, Fib4Writer? fib, FibTrieWriter tries, Reclaimer reclaimer)
     {
         _records = new RecordTableWriter<RouteRecord>(segment.Body, segment.Capacity);
         _nexthops = nexthops;
-        _fib = fib;
-        for (int i = 0; i <= 32; i++)
-        {
-            _prefixes[i] = [];
-        }
-
-        _puntTos = nexthops.Acquire(NexthopSpec.Punt(PuntReason.TosRoute));
-        Restore();
+        _tries = tries;
+        _reclaimer = reclaimer;
+        _punts = new RoutePunts(nexthops);
+        _merged = new PrefixTable(_records, new RouteChains(), nexthops, _punts, fib is null ? new SmallFib(tries, nexthops) : new MergedFib(fib, nexthops), merged: true);
+        Restore(fib);
     }
 
     /// <summary>The identity of a route; Destination in host byte order.</summary>
     public readonly record struct RouteKey(uint Table, uint Destination, byte Length, byte Tos, uint Metric);
 
-    /// <summary>The routes of one prefix, best first only after Compile looked: Head starts the chain, Nexthop is in the FIB.</summary>
-    private struct Prefix
+    /// <summary>A table compiled by itself, while References are held or workers may still follow its root.</summary>
+    private sealed class OwnTable(PrefixTable prefixes, int root)
     {
-        public int Head;      // record slot + 1
-        public int Nexthop;   // NexthopStore.None: not in the FIB
+        public PrefixTable Prefixes => prefixes;
+
+        public int Root => root;
+
+        public int References { get; set; }
     }
 
     public int Count => _slots.Count;
 
+    public uint Occupancy { get; private set; }
+
+    public int MergedRoot => -1;
+
     /// <summary>Local routes that a person added: Linux then validates sources by a full lookup (fib_validate_source).</summary>
     public int CustomLocalRoutes { get; private set; }
 
-    /// <summary>Routes of table default other than 0.0.0.0/0: main must be missed first, which one table can't say.</summary>
-    public int DefaultTablePrefixes { get; private set; }
+    public int CountOf(uint table) => _counts.GetValueOrDefault(table);
+
+    public int Require(uint table)
+    {
+        if (!_own.TryGetValue(table, out OwnTable? own))
+        {
+            int root = _tries.Open(FibFamily.Ipv4, table == TableMain ? MainAlone : table);
+            if (root < 0)
+            {
+                return -1;
+            }
+
+            own = new OwnTable(new PrefixTable(_records, _ownChains, _nexthops, _punts, new TrieFib(_tries, root), merged: false), root);
+            foreach ((RouteKey key, int slot) in CountOf(table) > 0 ? _slots : [])
+            {
+                if (key.Table == table)
+                {
+                    own.Prefixes.Link(_records[slot], slot);
+                }
+            }
+
+            _own[table] = own;
+            if (!own.Prefixes.Mend(out _))
+            {
+                own.References++;
+                Release(table);
+                return -1;
+            }
+        }
+
+        own.References++;
+        return own.Root;
+    }
+
+    public void Release(uint table)
+    {
+        OwnTable own = _own[table];
+        if (--own.References == 0)
+        {
+            _reclaimer.Retire(() =>
+            {
+                if (own.References == 0 && _own.Remove(table))
+                {
+                    _tries.Close(own.Root);
+                }
+            });
+        }
+    }
+
+    /// <summary>Once the rules have required theirs: roots that only an earlier fpmd needed.</summary>
+    public unsafe void CloseUnrequired()
+    {
+        FibTrieReader reader = _tries.Reader;
+        for (int root = 0; root < reader.Header->Roots; root++)
+        {
+            int stale = root;
+            if (reader.Roots[root].Family == FibFamily.Ipv4 && _own.Values.All(o => o.Root != stale))
+            {
+                _reclaimer.Retire(() => _tries.Close(stale));
+            }
+        }
+    }
 
     /// <returns>False when a table is full.</returns>
     public bool TryUpsert(Wire.Route wire, ulong generation)
@@ -87,13 +160,16 @@ public sealed class RouteStore
             Flags = wire.Flags,
             Generation = generation,
         };
-        CountSpecial(old, -1);
         _records.Write(slot, r);
-        CountSpecial(r, +1);
-        if (!exists)
+        if (exists)
+        {
+            CountSpecial(in old, -1);
+            CountSpecial(in r, +1);
+        }
+        else
         {
             _slots[key] = slot;
-            Link(key, slot);
+            Link(in r, slot);
         }
 
         bool room = Compile(key);
@@ -117,79 +193,23 @@ public sealed class RouteStore
     /// <summary>The last Repair found no room for some prefix.</summary>
     public bool IsIncomplete { get; private set; }
 
-    /// <summary>Compiles all routes into a table of our own and mends the live one where it differs.</summary>
+    /// <summary>Compiles all routes anew and mends what workers read where it differs.</summary>
     /// <returns>How many entries were wrong.</returns>
-    public unsafe int Repair()
+    public int Repair()
     {
-        if (_fib is Fib4Trie trie)
+        IsIncomplete = !_merged.Mend(out int mended);
+        foreach (OwnTable own in _own.Values)
         {
-            return Repair(trie);
+            IsIncomplete |= !own.Prefixes.Mend(out int more);
+            mended += more;
         }
 
-        using Linux.MemoryMapping scratch = Linux.MemoryMapping.Anonymous(Fib4Segment.BodyLength, 0, "fib scratch");
-        uint* table24 = (uint*)scratch.Address;
-        uint* groups = (uint*)(scratch.Address + (4 << 24));
-        uint[] use = new uint[Capacities.Fib4Groups];
-        int best = NexthopStore.None;
-        IsIncomplete = false;
-        fixed (uint* groupUse = use)
-        {
-            Fib4Writer desired = new(table24, groups, groupUse, Capacities.Fib4Groups, new Memory.Reclaimer(new NoWorkers()));
-            for (int length = 0; length <= 32; length++)
-            {
-                foreach (uint destination in _prefixes[length].Keys.ToList())
-                {
-                    ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
-                    p.Nexthop = Best(p.Head);
-                    if (length == 0)
-                    {
-                        best = p.Nexthop;
-                    }
-                    else if (p.Nexthop != NexthopStore.None && !desired.TrySet(destination, length, p.Nexthop, added: true))
-                    {
-                        p.Nexthop = NexthopStore.None; // not in the FIB: compiled again at its next renewal
-                        IsIncomplete = true;
-                    }
-                }
-            }
-
-            _nexthops.SetDefault(best);
-            int mended = ((Fib4Writer)_fib).PatchFrom(new Fib4Reader(table24, groups), g => use[g], out bool complete);
-            IsIncomplete |= !complete;
-            return mended;
-        }
-    }
-
-    private int Repair(Fib4Trie trie)
-    {
-        Dictionary<(FibKey, int), int> wanted = [];
-        for (int length = 0; length <= 32; length++)
-        {
-            foreach (uint destination in _prefixes[length].Keys.ToList())
-            {
-                ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
-                p.Nexthop = Best(p.Head);
-                if (length > 0 && p.Nexthop != NexthopStore.None)
-                {
-                    wanted[(FibKey.Ipv4(destination), length)] = p.Nexthop;
-                }
-            }
-        }
-
-        _nexthops.SetDefault(_prefixes[0].TryGetValue(0, out Prefix whole) ? whole.Nexthop : NexthopStore.None);
-        int mended = trie.Mend(wanted, out bool complete);
-        IsIncomplete = !complete;
         return mended;
     }
 
     private static RouteKey KeyOf(Wire.RouteKey k) => new(k.Table, k.Destination, (byte)Math.Min(k.PrefixLength, 32), (byte)k.Tos, k.Metric);
 
     private static RouteKey KeyOf(in RouteRecord r) => new(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric);
-
-    private static uint Mask(int length) => length == 0 ? 0 : uint.MaxValue << (32 - length);
-
-    private static bool IsCompiled(uint table, int length) =>
-        table is TableMain or TableLocal || (table == TableDefault && length == 0);
 
     private void Remove(RouteKey key)
     {
@@ -198,19 +218,15 @@ public sealed class RouteStore
             return;
         }
 
-        int nexthop = _records[slot].Nexthop;
-        CountSpecial(_records[slot], -1);
-        Unlink(key, slot);
+        RouteRecord r = _records[slot];
+        Unlink(in r, slot);
         Compile(key);
-        _nexthops.Release(nexthop);
+        _nexthops.Release(r.Nexthop);
         _records.Free(slot); // workers never look at route records
     }
 
-    private void CountSpecial(in RouteRecord r, int by)
-    {
+    private void CountSpecial(in RouteRecord r, int by) =>
         CustomLocalRoutes += r.Type == RouteTypes.Local && r.Table == TableLocal && r.Protocol != ProtocolKernel ? by : 0;
-        DefaultTablePrefixes += r.Table == TableDefault && r.PrefixLength > 0 ? by : 0;
-    }
 
     private int AcquireNexthop(Wire.Route wire)
     {
@@ -233,121 +249,46 @@ public sealed class RouteStore
         n.Encap ? NexthopSpec.Punt(PuntReason.Encapsulation, n.Ifindex)
         : NexthopSpec.Single(n.Ifindex, IpAddress.FromBytes(n.Gateway.Span), mtu, n.Flags);
 
-    private void Link(RouteKey key, int slot)
+    private void CountRoute(uint table, int by)
     {
-        if (!IsCompiled(key.Table, key.Length))
-        {
-            return;
-        }
-
-        if (slot >= _next.Length)
-        {
-            Array.Resize(ref _next, Math.Max(Math.Max(slot + 1, 64), _next.Length * 2));
-        }
-
-        ref Prefix p = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes[key.Length], key.Destination, out _);
-        _next[slot] = p.Head;
-        p.Head = slot + 1;
+        ref int count = ref CollectionsMarshal.GetValueRefOrAddDefault(_counts, table, out _);
+        count += by;
+        Occupancy += count == 0 || count == by ? 1u : 0;
     }
 
-    private void Unlink(RouteKey key, int slot)
+    private static bool IsMerged(uint table) => table is TableMain or TableLocal;
+
+    private PrefixTable? Own(uint table) => _own.Count > 0 && _own.TryGetValue(table, out OwnTable? own) ? own.Prefixes : null;
+
+    private void Link(in RouteRecord r, int slot)
     {
-        if (!IsCompiled(key.Table, key.Length))
+        if (IsMerged(r.Table))
         {
-            return;
+            _merged.Link(in r, slot);
         }
 
-        ref Prefix p = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes[key.Length], key.Destination, out _);
-        if (p.Head == slot + 1)
-        {
-            p.Head = _next[slot];
-            return;
-        }
-
-        int s = p.Head;
-        while (_next[s - 1] != slot + 1)
-        {
-            s = _next[s - 1];
-        }
-
-        _next[s - 1] = _next[slot];
+        Own(r.Table)?.Link(in r, slot);
+        CountSpecial(in r, +1);
+        CountRoute(r.Table, +1);
     }
 
-    /// <summary>Puts the best route of a prefix into the FIB, or takes the prefix out when none is left.</summary>
-    private bool Compile(RouteKey key)
+    private void Unlink(in RouteRecord r, int slot)
     {
-        if (!IsCompiled(key.Table, key.Length))
+        if (IsMerged(r.Table))
         {
-            return true;
+            _merged.Unlink(in r, slot);
         }
 
-        ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[key.Length], key.Destination);
-        int best = Best(p.Head);
-        int before = p.Nexthop;
-        p.Nexthop = best;
-        bool empty = p.Head == 0;
-        if (best != before)
-        {
-            if (key.Length == 0)
-            {
-                _nexthops.SetDefault(best);
-            }
-            else if (best == NexthopStore.None)
-            {
-                _fib.Remove(key.Destination, key.Length, ParentEntry(key.Destination, key.Length));
-            }
-            else if (!_fib.TrySet(key.Destination, key.Length, best, added: before == NexthopStore.None))
-            {
-                p.Nexthop = NexthopStore.None;
-                return false;
-            }
-        }
-
-        if (empty)
-        {
-            _prefixes[key.Length].Remove(key.Destination);
-        }
-
-        return true;
+        Own(r.Table)?.Unlink(in r, slot);
+        CountSpecial(in r, -1);
+        CountRoute(r.Table, -1);
     }
 
-    private int Best(int head)
-    {
-        int best = -1;
-        bool tos = false;
-        for (int s = head; s != 0; s = _next[s - 1])
-        {
-            RouteRecord r = _records[s - 1];
-            tos |= r.Tos != 0;
-            if (r.Tos == 0 && !_nexthops.IsDead(r.Nexthop) && (best < 0 || IsBetter(r, _records[best])))
-            {
-                best = s - 1;
-            }
-        }
-
-        // A route for one TOS only: which packets take it is Linux's to say.
-        return tos ? _puntTos : best < 0 ? NexthopStore.None : _records[best].Nexthop;
-    }
-
-    private static bool IsBetter(in RouteRecord a, in RouteRecord b) =>
-        a.Table != b.Table ? a.Table > b.Table : a.Metric < b.Metric;
-
-    /// <summary>The FIB entry of the longest shorter prefix over this one; 0: only the default is.</summary>
-    private uint ParentEntry(uint destination, int length)
-    {
-        for (int l = length - 1; l > 0; l--)
-        {
-            if (_prefixes[l].TryGetValue(destination & Mask(l), out Prefix p) && p.Nexthop != NexthopStore.None)
-            {
-                return Fib4Writer.Entry(l, p.Nexthop);
-            }
-        }
-
-        return 0;
-    }
+    private bool Compile(RouteKey key) =>
+        (!IsMerged(key.Table) || _merged.Compile(key.Destination, key.Length)) & (Own(key.Table)?.Compile(key.Destination, key.Length) ?? true);
 
     /// <summary>After a restart: takes the references that the records hold, and mends what is compiled from them.</summary>
-    private void Restore()
+    private void Restore(Fib4Writer? fib)
     {
         foreach ((int slot, RouteRecord r) in _records.Reader.All().ToList())
         {
@@ -359,8 +300,7 @@ public sealed class RouteStore
             }
 
             _nexthops.AddReference(r.Nexthop);
-            CountSpecial(r, +1);
-            Link(key, slot);
+            Link(in r, slot);
         }
 
         if (_records.Reader.HighWater == 0)
@@ -368,17 +308,7 @@ public sealed class RouteStore
             return; // never a route: reading the empty FIB would make it resident
         }
 
-        (_fib as Fib4Writer)?.TakeUpGroups();
+        fib?.TakeUpGroups();
         Repair();
-    }
-
-    /// <summary>Nobody reads a table of our own.</summary>
-    private sealed class NoWorkers : Memory.IWorkerSet
-    {
-        public void Refresh()
-        {
-        }
-
-        public void Snapshot(Dictionary<int, ulong> quiescent) => quiescent.Clear();
     }
 }

@@ -15,6 +15,8 @@ public static class BatchValidator
 
     private const int NameLength = 15; // IFNAMSIZ - 1
     private const int MaxVrfName = 127; // fewer than NAME_MAX: names in the segment store have the table behind them
+    private const int RuleIdLength = 16;
+    private const uint AF_INET = 2, AF_INET6 = 10;
 
     /// <exception cref="FpcProtocolException">Something in it is no object that a kernel could have said.</exception>
     public static Wire.InterfaceBatch Valid(Wire.InterfaceBatch batch)
@@ -109,6 +111,30 @@ public static class BatchValidator
         return batch;
     }
 
+    public static Wire.RuleBatch Valid(Wire.RuleBatch batch)
+    {
+        foreach (Wire.RuleBatch.Types.Update u in batch.Updates)
+        {
+            Require((u.Upsert?.Id ?? u.Delete?.Id ?? ByteString.Empty).Length == RuleIdLength, "rule without id");
+            if (u.Upsert is Wire.Rule r)
+            {
+                Require(r.Family is AF_INET or AF_INET6, $"rule of family {r.Family}");
+                int address = r.Family == AF_INET ? 4 : 16;
+                RequirePrefix(r.Destination, r.DestinationLength, address);
+                RequirePrefix(r.Source, r.SourceLength, address);
+                Require(r.Iif.Length <= NameLength && r.Oif.Length <= NameLength, "rule with a bad interface name");
+                Require(
+                    r.Action <= byte.MaxValue && r.Tos <= byte.MaxValue && r.IpProtocol <= byte.MaxValue && r.Protocol <= byte.MaxValue
+                    && r.Dscp < 64 && r.DscpMask < 64 && r.Unknown <= ushort.MaxValue,
+                    $"rule at {r.Priority} with a number that has too many bits");
+                RequirePorts(r.SourcePorts);
+                RequirePorts(r.DestinationPorts);
+            }
+        }
+
+        return batch;
+    }
+
     public static Wire.DemotionBatch Valid(Wire.DemotionBatch batch)
     {
         foreach (Wire.DemotionBatch.Types.Update u in batch.Updates)
@@ -118,6 +144,12 @@ public static class BatchValidator
 
         return batch;
     }
+
+    private static void RequirePrefix(ByteString address, uint length, int size) =>
+        Require((address.Length == size || (address.Length == 0 && length == 0)) && length <= 8 * size, $"rule with an address of {address.Length} bytes, length {length}");
+
+    private static void RequirePorts(Wire.RulePorts? p) =>
+        Require(p is null || (p.First <= ushort.MaxValue && p.Last <= ushort.MaxValue && p.Mask <= ushort.MaxValue), "rule with impossible ports");
 
     /// <summary>No bits behind the prefix of an IPv6 address.</summary>
     private static bool IsPrefix(ulong high, ulong low, uint length) =>

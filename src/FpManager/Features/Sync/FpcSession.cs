@@ -119,6 +119,8 @@ public sealed class FpcSession(Socket socket, VrfRegistry vrfs, ILogger log, Act
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NexthopBatch.Parser))));
             case FpcType.Neighbour:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NeighbourBatch.Parser))));
+            case FpcType.Rule:
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.RuleBatch.Parser))));
             case FpcType.Demotion:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.DemotionBatch.Parser))));
             default:

@@ -54,7 +54,7 @@ internal sealed class StatusReport
 
     public IReadOnlyList<PortReport> Ports { get; private set; } = [];
 
-    /// <summary>What is passed to Linux because it is not honoured (effects Vrf, Ingress, Egress).</summary>
+    /// <summary>What is passed to Linux because it is not honoured (effects Vrf, Ingress, Egress, Partial).</summary>
     public IReadOnlyList<Demotion> Demotions { get; private set; } = [];
 
     /// <summary>What is not honoured, and not obeyed either (effect Bypassed).</summary>
@@ -190,7 +190,7 @@ internal sealed class StatusReport
             Problem(!connected ? "not synchronized: cmgrd is not connected to fpmd" : $"not synchronized: updates from the kernel are in flight{which}");
         }
 
-        Demotions = [.. all.Where(d => d.Effect is DemotionEffect.Vrf or DemotionEffect.Ingress or DemotionEffect.Egress)];
+        Demotions = [.. all.Where(d => d.Effect is DemotionEffect.Vrf or DemotionEffect.Ingress or DemotionEffect.Egress or DemotionEffect.Partial)];
         Bypassed = [.. all.Where(d => d.Effect is DemotionEffect.Bypassed)];
     }
 

@@ -17,12 +17,12 @@ internal sealed class FibComparison
     private readonly NexthopComparison _nexthops;
     private readonly int _defaultNexthop;
 
-    public FibComparison(KernelState kernel, InstanceTables tables, Findings findings, Func<uint, string> name, bool passAll, NexthopComparison nexthops)
+    public FibComparison(KernelState kernel, InstanceTables tables, Findings findings, Func<uint, string> name, NexthopComparison nexthops)
     {
         _tables = tables;
         _findings = findings;
         _nexthops = nexthops;
-        _forwarding = new KernelForwarding(kernel, name, passAll);
+        _forwarding = new KernelForwarding(kernel, name);
         _defaultNexthop = DefaultNexthop.Find(tables);
     }
 
@@ -84,6 +84,7 @@ internal sealed class FibComparison
         }
 
         _findings.Count("fib", compared);
+        OwnTables();
     }
 
     /// <summary>
@@ -136,6 +137,44 @@ internal sealed class FibComparison
         {
             (uint first, _, _) = _forwarding.Map[i];
             _nexthops.CheckWords(Real(_tables.FibEntry(first).Nexthop));
+        }
+
+        OwnTables();
+    }
+
+    /// <summary>The tables that policy rules look up by themselves.</summary>
+    private unsafe void OwnTables()
+    {
+        FibTrieReader tries = _tables.Tries;
+        for (int slot = 0; slot < tries.Header->Roots; slot++)
+        {
+            FibRoot root = tries.Roots[slot];
+            if (root.Family != FibFamily.Ipv4)
+            {
+                continue;
+            }
+
+            uint table = root.TableId == 0 ? KernelNames.TableMain : root.TableId; // 0: main without local
+            IntervalMap map = _forwarding.Alone(table, out int prefixes);
+            if (prefixes != root.Prefixes)
+            {
+                _findings.Add("fib", $"table {KernelNames.Table(table)}", $"{prefixes} prefixes", $"{root.Prefixes} prefixes");
+            }
+
+            for (int i = 0; i < map.Count; i++)
+            {
+                (uint first, _, int decision) = map[i];
+                uint entry = tries.Lookup(slot, first);
+                Decision expected = _forwarding.Decisions[decision];
+                bool agrees = entry != 0 ? Agrees(FibEntry.Nexthop(entry), decision, first) : expected.MayPunt || expected == Decision.NoRoute;
+                if (!agrees)
+                {
+                    string found = entry == 0 ? Decision.NoRoute.ToString() : Outcome(FibEntry.Nexthop(entry)).ToString();
+                    _findings.Add("fib", $"{Ipv4Text.Address(first)} table {KernelNames.Table(table)}", expected.ToString(), found);
+                }
+            }
+
+            _findings.Count("fib", map.Count);
         }
     }
 

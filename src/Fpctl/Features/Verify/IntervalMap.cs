@@ -54,36 +54,6 @@ internal sealed class IntervalMap
         return _values[i >= 0 ? i : ~i - 1];
     }
 
-    /// <summary>This map, with the addresses whose value is <paramref name="hole"/> answered by another.</summary>
-    public IntervalMap FillFrom(IntervalMap other, int hole)
-    {
-        IntervalMap map = new();
-        int j = 0;
-        for (int i = 0; i < Count; i++)
-        {
-            (uint first, uint last, int value) = this[i];
-            if (value != hole)
-            {
-                map.Append(first, value);
-                continue;
-            }
-
-            while (other[j].Last < first)
-            {
-                j++;
-            }
-
-            for (; j < other.Count && other[j].First <= last; j++)
-            {
-                map.Append(Math.Max(first, other[j].First), other[j].Value);
-            }
-
-            j--;
-        }
-
-        return map;
-    }
-
     /// <summary>Ends the prefixes that end before an address (null: all), each handing back to the one around it.</summary>
     private void CloseBefore(Stack<(uint Last, int Value)> open, uint? start)
     {

@@ -7,24 +7,26 @@ namespace FastPathSync.Fpctl.Features.Verify;
 /// <summary>What Linux does with every IPv4 destination, computed from its own dump: see RouteOrder for the rules.</summary>
 internal sealed class KernelForwarding
 {
-    private const int Hole = int.MaxValue;
+    private readonly KernelState _kernel;
+    private readonly int _noRoute;
 
-    /// <param name="passAll">The whole VRF is Linux's now: what fpmd leaves to Linux by that alone isn't judged.</param>
-    public KernelForwarding(KernelState kernel, Func<uint, string> interfaceName, bool passAll)
+    public KernelForwarding(KernelState kernel, Func<uint, string> interfaceName)
     {
+        _kernel = kernel;
         Decisions = new DecisionTable(kernel, interfaceName);
-        int noRoute = Decisions.Number(Decision.NoRoute);
-        IntervalMap merged = Build(kernel.Routes.Where(r => r.Key.Table is KernelNames.TableLocal or KernelNames.TableMain), Hole);
-        IntervalMap fallback = Build(kernel.Routes.Where(r => r.Key.Table == KernelNames.TableDefault), noRoute, longOnesUnjudged: passAll);
-        Map = merged.FillFrom(fallback, Hole);
+        _noRoute = Decisions.Number(Decision.NoRoute);
+        Map = Build(kernel.Routes.Where(r => r.Key.Table is KernelNames.TableLocal or KernelNames.TableMain), out _);
     }
 
     public DecisionTable Decisions { get; }
 
+    /// <summary>Local and main as one table.</summary>
     public IntervalMap Map { get; }
 
-    /// <param name="longOnesUnjudged">True for table default while its prefixes other than 0/0 demote the VRF.</param>
-    private IntervalMap Build(IEnumerable<KernelRoute> routes, int outside, bool longOnesUnjudged = false)
+    /// <summary>One table by itself, and how many prefixes it has that aren't dead.</summary>
+    public IntervalMap Alone(uint table, out int prefixes) => Build(_kernel.Routes.Where(r => r.Key.Table == table), out prefixes);
+
+    private IntervalMap Build(IEnumerable<KernelRoute> routes, out int count)
     {
         Dictionary<ulong, (RouteKey Key, int Decision)> best = [];
         HashSet<ulong> byTos = [], passedOver = [];
@@ -37,7 +39,7 @@ internal sealed class KernelForwarding
                 continue;
             }
 
-            int decision = longOnesUnjudged && r.Key.PrefixLength > 0 ? Decisions.Number(Decision.Unjudged) : Decisions.Of(in r);
+            int decision = Decisions.Of(in r);
             if (decision == DecisionTable.Dead)
             {
                 passedOver.Add(prefix);
@@ -60,7 +62,28 @@ internal sealed class KernelForwarding
             prefixes[p] = Decisions.PuntFor(PuntReason.TosRoute);
         }
 
-        return IntervalMap.Build(prefixes, outside, (_, around) => around == Hole ? MayPunt(Decisions.Number(Decision.NoRoute)) : MayPunt(around));
+        count = prefixes.Count(p => p.Value != DecisionTable.Dead);
+        MayPuntBelowLocal(prefixes, best);
+        return IntervalMap.Build(prefixes, _noRoute, (_, around) => MayPunt(around));
+    }
+
+    /// <summary>Of a local prefix shorter than /32 and what main has below it Linux doesn't tell which it prefers.</summary>
+    private void MayPuntBelowLocal(Dictionary<ulong, int> prefixes, Dictionary<ulong, (RouteKey Key, int Decision)> best)
+    {
+        RouteKey[] above = [.. best.Values.Select(b => b.Key).Where(k => k is { Table: KernelNames.TableLocal, PrefixLength: < 32 } && k.Destination >> 24 != 127)];
+        if (above.Length == 0)
+        {
+            return;
+        }
+
+        foreach ((RouteKey below, int decision) in best.Values)
+        {
+            if (decision >= 0 && below.Table == KernelNames.TableMain && above.Any(a => a.PrefixLength < below.PrefixLength
+                && ((a.Destination ^ below.Destination) & RouteOrder.Mask(a.PrefixLength)) == 0))
+            {
+                prefixes[IntervalMap.Key(below.Destination, below.PrefixLength)] = MayPunt(decision);
+            }
+        }
     }
 
     private int MayPunt(int decision) => Decisions.Number(Decisions[decision] with { MayPunt = true });

@@ -38,11 +38,6 @@ internal static class KernelReader
 
         foreach (RouteMessage r in dump.Routes4())
         {
-            if (r.Table is not (KernelNames.TableLocal or KernelNames.TableMain or KernelNames.TableDefault))
-            {
-                continue;
-            }
-
             k.Routes.Add(new KernelRoute(
                 new RouteKey(r.Table, r.Destination.V4, r.PrefixLength, r.Tos, r.Priority), r.Type, r.Protocol, r.Scope,
                 (ushort)Math.Min(r.Mtu, 0xffff), r.PreferredSource.V4, r.NexthopId, HopsOf(in r)));
@@ -53,6 +48,11 @@ internal static class KernelReader
             k.Routes6.Add(new KernelRoute6(
                 new Route6Key(r.Table, Of(r.Destination), r.PrefixLength, Of(r.Source), r.SourceLength, r.Priority), r.Type, r.Protocol, r.Preference,
                 (ushort)Math.Min(r.Mtu, 0xffff), r.MtuLocked, Of(r.PreferredSource), r.NexthopId, HopsOf(in r), r.ExpiresIn is int left && left < ExpiringSeconds));
+        }
+
+        foreach (byte family in (byte[])[Rtm.AF_INET, Rtm.AF_INET6])
+        {
+            k.Rules.AddRange(dump.Rules(family).Select(RuleComparison.RecordOf));
         }
 
         foreach (NeighbourMessage n in dump.Neighbours4().Concat(dump.Neighbours6()))

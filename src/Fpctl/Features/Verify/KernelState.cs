@@ -9,8 +9,11 @@ internal sealed class KernelState
 
     public List<KernelAddress> Addresses { get; } = [];
 
-    /// <summary>IPv4 routes of local, main and default in the kernel's order: the first of equal keys is the one it uses.</summary>
+    /// <summary>IPv4 routes in the kernel's order: the first of equal keys is the one it uses.</summary>
     public List<KernelRoute> Routes { get; } = [];
+
+    /// <summary>Of both families, in the kernel's order.</summary>
+    public List<RuleRecord> Rules { get; } = [];
 
     /// <summary>IPv6 routes of all tables in the kernel's order: of one identity, the first is what is published.</summary>
     public List<KernelRoute6> Routes6 { get; } = [];

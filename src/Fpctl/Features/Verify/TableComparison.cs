@@ -79,10 +79,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
         Dictionary<RouteKey, RouteRecord> fast = new(first.Count);
         foreach ((_, RouteRecord r) in tables.Routes.All())
         {
-            if (r.Table is KernelNames.TableLocal or KernelNames.TableMain or KernelNames.TableDefault)
-            {
-                fast[new RouteKey(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric)] = r;
-            }
+            fast[new RouteKey(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric)] = r;
         }
 
         findings.Compare("route", first, fast, Text, Text, f => Text(in f), Same);

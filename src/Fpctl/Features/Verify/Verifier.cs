@@ -49,8 +49,9 @@ internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> r
         tables.Refresh();
         TableComparison comparison = new(kernel, tables, findings);
         comparison.Run();
+        RuleComparison.Run(kernel.Rules, tables, findings);
         NexthopComparison nexthops = new(kernel, tables, findings, comparison.Name);
-        FibComparison fib = new(kernel, tables, findings, comparison.Name, (tables.Vrf->PassAll & Families.Ipv4) != 0, nexthops);
+        FibComparison fib = new(kernel, tables, findings, comparison.Name, nexthops);
         if (suspects is null)
         {
             fib.All();

@@ -42,6 +42,7 @@ public sealed record VrfSizes(
         SegmentKind.Address => Addresses,
         SegmentKind.Route => Routes,
         SegmentKind.Route6 => Routes6,
+        SegmentKind.Rule => Capacities.Rules,
         SegmentKind.Nexthop => Nexthops,
         SegmentKind.Neighbour or SegmentKind.UseStamps => Neighbours,
         SegmentKind.Adjacency => Adjacencies,

@@ -46,6 +46,10 @@ public unsafe struct VrfState
     public uint MultipathPolicy6;
     public uint MultipathFields6;
 
+    /// <summary>The policy rules of IPv4 and IPv6: a RuleList each. 0: only the default ones.</summary>
+    public ulong Rules4;
+    public ulong Rules6;
+
     public ulong Resyncs;
     public ulong Overruns;
     public ulong UnknownMessages;
@@ -117,6 +121,7 @@ public enum DemotionEffect : uint
     Ingress = 2,
     Egress = 3,
     Bypassed = 4,
+    Partial = 5,
 }
 
 /// <summary>Something that is not honoured by the fast path. Key: object. Writer: fpmd. Readers: fpctl.</summary>
