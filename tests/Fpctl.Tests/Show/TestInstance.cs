@@ -1,5 +1,7 @@
 using FastPathSync.Fpctl.Features.Route;
 using FastPathSync.Fpctl.Inspection;
+using FastPathSync.FpManager.Features.Route;
+using FastPathSync.FpManager.Memory;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 
@@ -41,6 +43,8 @@ internal sealed unsafe class TestInstance : IDisposable
         Addresses = new(AddressSegment.Records(this[SegmentNames.Address]), Capacities.Addresses);
         Routes = new(this[SegmentNames.Route].Body, Capacities.Routes);
         Nexthops = new(NexthopSegment.Records(this[SegmentNames.Nexthop]), Capacities.Nexthops);
+        Routes6 = new(this[SegmentNames.Route6].Body, Capacities.Routes6);
+        Tries = new FibTrieWriter(this[SegmentNames.FibTrie], new Reclaimer(new NoWorkers()));
         Neighbours = new(NeighbourSegment.Records(this[SegmentNames.Neighbour]), Capacities.Neighbours);
         Tables = new InstanceTables((name, _) => _segments.GetValueOrDefault(name));
         Nexthop(new NexthopRecord { Kind = NexthopKind.Punt, Reason = PuntReason.NoRoute }, NexthopWord.Punt(PuntReason.NoRoute));
@@ -57,6 +61,10 @@ internal sealed unsafe class TestInstance : IDisposable
     public RecordTableWriter<AddressRecord> Addresses { get; }
 
     public RecordTableWriter<RouteRecord> Routes { get; }
+
+    public RecordTableWriter<Route6Record> Routes6 { get; }
+
+    public FibTrieWriter Tries { get; }
 
     public RecordTableWriter<NexthopRecord> Nexthops { get; }
 
@@ -76,6 +84,8 @@ internal sealed unsafe class TestInstance : IDisposable
         return a;
     }
 
+    public static IpAddress Any(string text) => IpAddress.FromBytes(System.Net.IPAddress.Parse(text).GetAddressBytes());
+
     public Segment Add(string name, SegmentKind kind, nuint bytes) => _segments[name] = Segment.Create(name, kind, (ulong)VrfSizes.Full.Of(kind), bytes);
 
     public void Interface(uint ifindex, string name, ushort port, uint mtu = 1500)
@@ -86,6 +96,8 @@ internal sealed unsafe class TestInstance : IDisposable
             Name = Name16.From(name),
             PortId = port,
             Mtu = mtu,
+            Mtu6 = mtu,
+            Forwarding6 = 1,
             Flags = 0x10001,
             AddressLength = 6,
             Forwarding = 1,
@@ -120,9 +132,18 @@ internal sealed unsafe class TestInstance : IDisposable
     /// <summary>Forwards when the neighbour is there already.</summary>
     public int Via(string gateway, uint ifindex, uint objectId = 0)
     {
-        int adjacency = NeighbourSegment.Hash(this[SegmentNames.Neighbour]).Find(ifindex, IpAddress.FromV4(Ip(gateway)));
+        IpAddress address = Any(gateway);
+        int adjacency = NeighbourSegment.Hash(this[SegmentNames.Neighbour]).Find(ifindex, address);
         return Nexthop(
-            new NexthopRecord { Kind = NexthopKind.Single, IfIndex = ifindex, Gateway = IpAddress.FromV4(Ip(gateway)), ObjectId = objectId, Generation = 1 },
+            new NexthopRecord
+            {
+                Kind = NexthopKind.Single,
+                IfIndex = ifindex,
+                Gateway = address,
+                ObjectId = objectId,
+                Generation = 1,
+                Family = address.IsV4 ? KernelNames.AF_INET : KernelNames.AF_INET6,
+            },
             adjacency < 0 ? NexthopWord.Punt(PuntReason.NoNeighbour) : NexthopWord.Forward(adjacency, 1500));
     }
 
@@ -145,7 +166,7 @@ internal sealed unsafe class TestInstance : IDisposable
     public int Neighbour(string address, uint ifindex, byte mac, ushort state = 2)
     {
         int slot = Neighbours.Allocate();
-        NeighbourRecord r = new() { IfIndex = ifindex, Address = IpAddress.FromV4(Ip(address)), State = state, Adjacency = mac == 0 ? -1 : _adjacencies };
+        NeighbourRecord r = new() { IfIndex = ifindex, Address = Any(address), State = state, Adjacency = mac == 0 ? -1 : _adjacencies };
         if (mac != 0)
         {
             r.AddressLength = 6;
@@ -196,6 +217,44 @@ internal sealed unsafe class TestInstance : IDisposable
         {
             Compile(destination, n.PrefixLength, nexthop);
         }
+    }
+
+    /// <summary>An IPv6 route, compiled into the tries as fpmd would if it were the only one of its prefix.</summary>
+    public void Route6(
+        string prefix, int nexthop, byte type = KernelNames.RTN_UNICAST, uint table = KernelNames.TableMain, uint metric = 1024, bool compiled = true,
+        string from = "::/0", byte state = 0)
+    {
+        System.Net.IPNetwork n = System.Net.IPNetwork.Parse(prefix), source = System.Net.IPNetwork.Parse(from);
+        Route6Record r = new()
+        {
+            Table = table,
+            Destination = IpAddress.FromBytes(n.BaseAddress.GetAddressBytes()),
+            PrefixLength = (byte)n.PrefixLength,
+            Source = IpAddress.FromBytes(source.BaseAddress.GetAddressBytes()),
+            SourceLength = (byte)source.PrefixLength,
+            Metric = metric,
+            Type = type,
+            Protocol = 3,
+            State = state,
+            Nexthop = nexthop,
+        };
+        Routes6.Write(Routes6.Allocate(), r);
+        if (compiled)
+        {
+            Compile6(prefix, nexthop, table);
+            if (table == KernelNames.TableLocal)
+            {
+                Compile6(prefix, nexthop, KernelNames.TableMain);
+            }
+        }
+    }
+
+    public void Compile6(string prefix, int nexthop, uint table = KernelNames.TableMain)
+    {
+        System.Net.IPNetwork n = System.Net.IPNetwork.Parse(prefix);
+        IpAddress a = IpAddress.FromBytes(n.BaseAddress.GetAddressBytes());
+        int root = Tries.Open(FibFamily.Ipv6, table);
+        Assert.True(nexthop == 0 ? Tries.TryRemove(root, new FibKey(a.High, a.Low), n.PrefixLength) : Tries.TrySet(root, new FibKey(a.High, a.Low), n.PrefixLength, nexthop));
     }
 
     /// <summary>Puts a prefix into the FIB, under those that are longer.</summary>
@@ -252,5 +311,14 @@ internal sealed unsafe class TestInstance : IDisposable
         (uint Destination, int Length, int Nexthop) best = _fib
             .Where(f => ((f.Destination ^ address) & RouteOrder.Mask(f.Length)) == 0).OrderByDescending(f => f.Length).FirstOrDefault();
         return ((uint)best.Length << Fib4Reader.DepthShift) | (uint)best.Nexthop;
+    }
+
+    private sealed class NoWorkers : IWorkerSet
+    {
+        public void Refresh()
+        {
+        }
+
+        public void Snapshot(Dictionary<int, ulong> quiescent) => quiescent.Clear();
     }
 }
