@@ -63,13 +63,13 @@ public sealed class WorkerTests : IDisposable
         Thread.Sleep(500);
         int pid = _product!.PidOf("fastpath");
         Worker[] before = Workers();
-        (string Name, string Cpus, double Seconds)[] then = Threads(pid);
+        (int Tid, string Name, string Cpus, double Seconds)[] then = Threads(pid);
         Thread.Sleep(2000);
-        (string Name, string Cpus, double Seconds)[] now = Threads(pid);
+        (int Tid, string Name, string Cpus, double Seconds)[] now = Threads(pid);
         Worker[] after = Workers();
         for (int id = 0; id < 2; id++)
         {
-            (string Name, string Cpus, double Seconds) thread = now.Single(t => t.Name == $"worker-{id}");
+            (int Tid, string Name, string Cpus, double Seconds) thread = now.Single(t => t.Name == $"worker-{id}");
             double used = thread.Seconds - then.Single(t => t.Name == $"worker-{id}").Seconds;
             Assert.Equal($"{id}", thread.Cpus);
             Assert.Equal(id, after[id].Cpu);
@@ -100,6 +100,33 @@ public sealed class WorkerTests : IDisposable
             Assert.True(report.Missing < 400, report.ToString()); // 200 ms of 2,000 a second
         }
 
+        _product.AssertConserved();
+    }
+
+    [Fact]
+    public void OneStuckWorkerIsNamedAndLinuxForwardsUntilItMoves()
+    {
+        Start(2, 2, "--workers 2 --cpu 0,1");
+        using FlowBundle flows = FlowBundle.Start(_client, _server, "10.2.0.2", 5302, flows: 32, rate: 2_000);
+        int worker = Threads(_product!.PidOf("fastpath")).Single(t => t.Name == "worker-1").Tid;
+        ulong kernel;
+        using (StoppedThread stopped = new(worker))
+        {
+            Thread.Sleep(200);
+            kernel = _router.Snmp("Ip", "ForwDatagrams");
+            CommandResult status = _product.Fpctl("status");
+            Assert.Equal(3, status.ExitCode);
+            Assert.Contains("worker 1 (CPU 1) makes no progress", status.Output, StringComparison.Ordinal);
+            Thread.Sleep(500);
+            Assert.True(_router.Snmp("Ip", "ForwDatagrams") - kernel > 900, "Linux forwards both workers' packets");
+        }
+
+        Wait.Until(() => _product.Status().State == "healthy", TimeSpan.FromSeconds(2), "status is healthy when it moves again");
+        kernel = _router.Snmp("Ip", "ForwDatagrams");
+        Thread.Sleep(500);
+        Assert.True(_router.Snmp("Ip", "ForwDatagrams") - kernel < 200, "the fast path forwards again");
+        BundleReport report = flows.Stop();
+        Assert.True(report.Missing < 200, report.ToString()); // what was on its way to the worker before XDP noticed comes late, not never
         _product.AssertConserved();
     }
 
@@ -166,12 +193,13 @@ public sealed class WorkerTests : IDisposable
 
     private static ulong Number(JsonElement e, string key) => e.GetProperty(key).GetUInt64();
 
-    /// <summary>Name, CPUs allowed, and CPU time used of each thread.</summary>
-    private static (string Name, string Cpus, double Seconds)[] Threads(int pid) => [.. Directory.EnumerateDirectories($"/proc/{pid}/task").Select(t =>
+    /// <summary>Id, name, CPUs allowed, and CPU time used of each thread.</summary>
+    private static (int Tid, string Name, string Cpus, double Seconds)[] Threads(int pid) => [.. Directory.EnumerateDirectories($"/proc/{pid}/task").Select(t =>
     {
         string[] stat = File.ReadAllText($"{t}/stat").Split(") ", 2)[1].Split(' '); // field 3 on; proc_pid_stat(5)
         const double TicksPerSecond = 100; // USER_HZ
         return (
+            int.Parse(Path.GetFileName(t), CultureInfo.InvariantCulture),
             File.ReadAllText($"{t}/comm").Trim(),
             File.ReadLines($"{t}/status").Single(l => l.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split('\t')[1],
             (double.Parse(stat[11], CultureInfo.InvariantCulture) + double.Parse(stat[12], CultureInfo.InvariantCulture)) / TicksPerSecond);

@@ -189,7 +189,8 @@ internal sealed class StatusReport
         }
         else if (!Forwarding && !Demotions.Any(d => d.Effect == DemotionEffect.Vrf))
         {
-            Problem("the fast path passes everything to Linux");
+            IReadOnlyList<string> stuck = StuckWorkers.Find(context, state->WorkerCount);
+            Problem(stuck.Count == 0 ? "the fast path passes everything to Linux" : $"{string.Join(" and ", stuck)} makes no progress: Linux forwards until it does; is the CPU taken by something else?");
         }
 
         FillPorts(context, segment, (int)Math.Min(state->PortCount, Capacities.Ports));
