@@ -17,7 +17,20 @@ public sealed class CacheManagerOptions
     /// <summary>Of the event socket; memory only while events wait. An event of a route costs the kernel about 1 KB.</summary>
     public int ReceiveBuffer { get; private set; } = 256 << 20;
 
+    /// <summary>Names of the VRFs with ports.</summary>
+    public IReadOnlyList<string> PortVrfs { get; private set; } = [];
+
+    /// <summary>"all", or names: VRFs that are mirrored though they have no ports.</summary>
+    public string Vrfs { get; private set; } = "";
+
+    public VrfSelection Selection => new(
+        PortVrfs.ToHashSet(),
+        Vrfs == "all" ? new HashSet<string>() : Vrfs.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).ToHashSet(),
+        Vrfs == "all");
+
     public void Declare(OptionTable options) => options
+        .List("--port", "[VRF/]IF", "interface that the fast path serves (repeat)", v => PortVrfs = [.. v.Select(p => PortName.Parse(p).Vrf).Where(vrf => vrf.Length > 0)])
+        .Text("--vrfs", "all|NAME,...", "further VRFs (named network namespaces) to mirror, though they have no ports (default: none)", v => Vrfs = v)
         .Text("--fpc", "ENDPOINT", "where fpmd listens: unix:PATH or tcp:ADDRESS:PORT (default: the instance's)", v => Fpc = v)
         .Integer("--receive-buffer", "BYTES", "netlink event socket's buffer (default 256 MB)", 4096, 1 << 30, v => ReceiveBuffer = v);
 }
@@ -40,7 +53,7 @@ public sealed class CacheManagerService(DaemonContext daemon, CacheManagerOption
             throw new DaemonStartException(Errno.EINVAL, $"cmgrd: --fpc: {e.Message}", e);
         }
 
-        using SyncEngine engine = new(endpoint, options.ReceiveBuffer, logs) { Synchronized = () => daemon.Ready("synchronized") };
+        using SyncLoop engine = new(endpoint, options.ReceiveBuffer, logs, options.Selection) { Synchronized = () => daemon.Ready("synchronized") };
         using CancellationTokenRegistration stop = stopping.Register(engine.Stop);
         using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
         {

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using FastPathSync.FastPath.Control;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
+using FastPathSync.FastPath.Vrfs;
 using FastPathSync.FastPath.Worker;
 using FastPathSync.FastPath.Xsk;
 using FastPathSync.Hosting;
@@ -38,9 +39,10 @@ internal sealed unsafe class FastPathEngine : IDisposable
     private readonly List<ForwardingWorker> _workers = [];
     private readonly List<Port> _ports = [];
     private readonly uint* _second = (uint*)NativeMemory.AlignedAlloc(64, 64);
+    private readonly List<ServedVrf> _vrfs = [];
+    private readonly uint _flowSeed = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
     private Segments? _segments;
-    private XdpShared? _xdp;
-    private Carrier? _carrier;
+    private XdpHeartbeat? _heartbeat;
     private uint _frameSize;
 
     public FastPathEngine(FastPathOptions options, Instance instance, ILogger log)
@@ -54,13 +56,14 @@ internal sealed unsafe class FastPathEngine : IDisposable
     /// <summary>Held by whoever touches ports once they run: the control thread, and the threads of NETFPC. Workers never take it.</summary>
     public Lock PortGate { get; } = new();
 
-    public NetDevice Devices { get; } = new();
-
     public Segments Segments => _segments!;
 
-    public XdpShared Xdp => _xdp!;
+    public XdpHeartbeat Heartbeat => _heartbeat!;
 
-    public Carrier Carrier => _carrier!;
+    /// <summary>Those that are there; the home VRF is the first.</summary>
+    public IReadOnlyList<ServedVrf> Vrfs => _vrfs;
+
+    public ServedVrf Home => _vrfs[0];
 
     public IReadOnlyList<Port> Ports => _ports;
 
@@ -81,42 +84,45 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
 
         List<int> cpus = ChooseCpus();
+        CheckNames();
+        OpenVrfs();
+        _segments = new Segments(_instance.SupervisorSocket, _options.Workers, _options.Ports.Any(n => n.Vrf.Length > 0));
         LookAtPorts();
-        _segments = new Segments(_instance.SupervisorSocket, _options.Workers);
-        WaitForSynchronization(cancellation);
+        Synchronize(cancellation);
 
-        _xdp = new XdpShared();
-        _carrier = Carrier.Create(_cookie);
-        foreach ((int id, string name) in _options.Ports.Index())
+        _heartbeat = new XdpHeartbeat();
+        _vrfs.ForEach(Begin);
+        foreach (Port p in _ports)
         {
-            Port p = new(id, name, _xdp, _trailers, _cookie);
-            _ports.Add(p);
-            p.Look(Devices);
-            p.Resume(FastPathStateSegment.Port(_segments.State, id));
-            _trailers.Set(id, p.IfIndex, genericXdp: false);
+            p.Resume(FastPathStateSegment.Port(_segments.State, p.Id));
+            _trailers.Set(p.Id, p.IfIndex, genericXdp: false);
         }
 
-        uint flowSeed = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
         for (int w = 0; w < _options.Workers; w++)
         {
-            uint sockets = (uint)_ports.Sum(p => QueuesOf(p, w));
+            uint sockets = (uint)_ports.Sum(p => Math.Max(1, QueuesOf(p, w))); // one that is missing now may come
             _umems.Add(new Umem(w, _options.Frames > 0 ? (uint)_options.Frames : sockets * FramesPerSocket, _frameSize));
         }
 
-        _ports.ForEach(BindSockets);
+        _ports.Where(p => !p.Gone).ToList().ForEach(BindSockets);
         for (int w = 0; w < _options.Workers; w++)
         {
-            StartWorker(w, cpus[w], flowSeed);
+            StartWorker(w, cpus[w]);
         }
 
-        _xdp.Watch(_workers.Count);
+        _heartbeat.Watch(_workers.Count);
         WaitForWorkers();
-        LocalAddresses.Push(_segments.Address, _xdp);
         FollowManager();
         foreach (Port p in _ports)
         {
+            if (p.Gone)
+            {
+                _log.LogWarning("port {Port}: its interface is not there now; it is served when it comes", p.Configured);
+                continue;
+            }
+
             Attach(p);
-            _log.LogInformation("port {Port} up: {Mode} XDP, {Queues} queues, MTU {Mtu}", p.Name, p.Mode, p.Queues, p.Mtu);
+            _log.LogInformation("port {Port} up: {Mode} XDP, {Queues} queues, MTU {Mtu}", p.Configured, p.Mode, p.Queues, p.Mtu);
         }
     }
 
@@ -129,7 +135,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     /// <summary>Looks at fpmd's heartbeat.</summary>
     public void FollowManager()
     {
-        ulong beat = Volatile.Read(ref _segments!.Vrf.Header.Heartbeat); // before the clock: it is never ahead of it
+        ulong beat = Volatile.Read(ref Home.Segments.Vrf.Header.Heartbeat); // before the clock: it is never ahead of it
         bool kept = MonotonicClock.Nanoseconds - beat <= (ulong)s_tablesLimit.TotalNanoseconds;
         if (kept == TablesKept)
         {
@@ -150,9 +156,9 @@ internal sealed unsafe class FastPathEngine : IDisposable
     /// <summary>What the XDP program lets through to workers: nothing while the port's packets are Linux's.</summary>
     public Admission Admission(Port p)
     {
-        VrfState* v = _segments!.VrfState;
+        VrfState* v = p.Vrf!.Segments.State;
         Families passed = v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id]);
-        if (FibTrieSegment.Reader(Segments.FibTrie).Find(FibFamily.Ipv6, FibRoot.MainTable) < 0)
+        if (FibTrieSegment.Reader(p.Vrf.Segments.FibTrie).Find(FibFamily.Ipv6, FibRoot.MainTable) < 0)
         {
             passed |= Families.Ipv6; // fpmd keeps no IPv6 routes
         }
@@ -162,11 +168,84 @@ internal sealed unsafe class FastPathEngine : IDisposable
     }
 
     /// <summary>Makes the sockets of a port, each in its worker's UMEM, and posts nothing: workers do that.</summary>
-    public void BindSockets(Port p)
+    public void BindSockets(Port p) => p.Vrf!.Inside(() =>
     {
         for (int q = 0; q < p.Queues; q++)
         {
-            p.Bindings.Add(new XskBinding(_umems[q % _umems.Count], p.Name, p.IfIndex, q, p.Id));
+            int worker = q % _umems.Count;
+            p.Bindings.Add(new XskBinding(_umems[worker], p.Name, p.IfIndex, q, p.Id, p.Vrf.TablesOf(worker), p.Vrf.InjectorOf(worker)));
+        }
+
+        return true;
+    });
+
+    /// <summary>Begins to serve a VRF that is missing, if it is there now with its tables.</summary>
+    public ServedVrf? TryServe(string name)
+    {
+        ServedVrf? vrf = ServedVrf.TryOpen(name);
+        if (vrf is null || Segments.TryAttach(name, vrf.Inode) is not VrfTableSet set)
+        {
+            vrf?.Dispose();
+            return null;
+        }
+
+        vrf.Use(set);
+        if (Volatile.Read(ref set.State->EverSynchronized) == 0)
+        {
+            Close(vrf);
+            return null;
+        }
+
+        try
+        {
+            Begin(vrf);
+        }
+        catch
+        {
+            Close(vrf);
+            throw;
+        }
+
+        _vrfs.Add(vrf);
+        foreach (Port p in _ports.Where(p => p.Configured.Vrf == name))
+        {
+            p.Vrf = vrf;
+        }
+
+        return vrf;
+    }
+
+    /// <summary>Lets go of a VRF: its ports are Gone, and nothing of ours keeps its namespace alive.</summary>
+    public void Leave(ServedVrf vrf)
+    {
+        List<Port> ports = [.. _ports.Where(p => p.Vrf == vrf)];
+        foreach (Port p in ports.Where(p => !p.Gone))
+        {
+            p.Vanish(FastPathStateSegment.Port(Segments.State, p.Id));
+        }
+
+        if (!ExchangeSockets())
+        {
+            throw new InvalidOperationException($"VRF {vrf.Name}: a worker does not let go of its sockets");
+        }
+
+        foreach (Port p in ports)
+        {
+            p.CloseSockets();
+            p.Vrf = null;
+        }
+
+        _vrfs.Remove(vrf);
+        Close(vrf);
+    }
+
+    private void Close(ServedVrf vrf)
+    {
+        VrfTableSet? set = vrf.HasTables ? vrf.Segments : null;
+        vrf.Dispose();
+        if (set is not null)
+        {
+            Segments.Release(set);
         }
     }
 
@@ -185,7 +264,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     /// <summary>The interface of a Gone port is there again: serves it.</summary>
     public void Revive(Port p)
     {
-        p.Look(Devices);
+        p.Look(p.Vrf!.Devices);
         p.Return();
         try
         {
@@ -222,25 +301,25 @@ internal sealed unsafe class FastPathEngine : IDisposable
         _workers.ForEach(w => w.Dispose());
         _ports.ForEach(p => p.Dispose());
         _umems.ForEach(u => u.Dispose());
-        _carrier?.Dispose();
-        _xdp?.Dispose();
+        _vrfs.ForEach(Close);
+        _vrfs.Clear();
+        _heartbeat?.Dispose();
         _segments?.Dispose();
         _trailers.Dispose();
-        Devices.Dispose();
         NativeMemory.AlignedFree(_second);
     }
 
     private void Attach(Port p)
     {
-        if (p.Attach(_options.Mode, Devices, Admission(p)) is string reason)
+        if (p.Attach(_options.Mode, p.Vrf!.Devices, Admission(p)) is string reason)
         {
             _log.LogWarning("generic XDP taken: {Cause}", reason);
         }
 
-        if (p.Mode == PortMode.Generic && Devices.MergesReceived(p.Name))
+        if (p.Mode == PortMode.Generic && p.Vrf.Devices.MergesReceived(p.Name))
         {
             _log.LogWarning(
-                "port {Port}: GRO is on; in generic mode small packets that it merges are forwarded as one: switch it off with 'ethtool -K {Port} gro off'", p.Name, p.Name);
+                "port {Port}: GRO is on; in generic mode small packets that it merges are forwarded as one: switch it off with 'ethtool -K {Name} gro off'", p.Configured, p.Name);
         }
     }
 
@@ -250,12 +329,11 @@ internal sealed unsafe class FastPathEngine : IDisposable
     private SocketSet SetOf(int worker) =>
         new([.. _ports.Where(p => !p.Gone).SelectMany(p => p.Bindings).Where(b => b.Queue % _options.Workers == worker)]);
 
-    /// <summary>All that can be said about the ports before anything is made.</summary>
-    private void LookAtPorts()
+    private void CheckNames()
     {
         if (_options.Ports.Count == 0)
         {
-            throw new DaemonStartException(Errno.EINVAL, "no port: give at least one with --port IF");
+            throw new DaemonStartException(Errno.EINVAL, "no port: give at least one with --port [VRF/]IF");
         }
 
         if (_options.Ports.Count > Capacities.Ports)
@@ -267,17 +345,39 @@ internal sealed unsafe class FastPathEngine : IDisposable
         {
             throw new DaemonStartException(Errno.EEXIST, $"port {twice.Key} is given twice; give each port once");
         }
+    }
 
-        _frameSize = SmallFrame;
-        foreach ((int id, string name) in _options.Ports.Index())
+    /// <summary>The home VRF always: what concerns the whole instance is in its tables.</summary>
+    private void OpenVrfs()
+    {
+        foreach (string name in _options.Ports.Select(p => p.Vrf).Prepend("").Distinct())
         {
-            Port p = new(id, name, null!, _trailers, _cookie);
-            p.Look(Devices);
+            if (ServedVrf.TryOpen(name) is ServedVrf vrf)
+            {
+                _vrfs.Add(vrf);
+            }
+        }
+    }
+
+    /// <summary>All that can be said about the ports before anything is made.</summary>
+    private void LookAtPorts()
+    {
+        _frameSize = SmallFrame;
+        foreach ((int id, PortName name) in _options.Ports.Index())
+        {
+            Port p = new(id, name, _trailers, _cookie) { Vrf = _vrfs.Find(v => v.Name == name.Vrf) };
+            _ports.Add(p);
+            if (!IsThere(p))
+            {
+                p.BeginGone();
+                continue;
+            }
+
             if (p.Mtu + Port.EthernetHeader > Umem.MaxFrame(LargeFrame))
             {
                 throw new DaemonStartException(
                     Errno.EMSGSIZE,
-                    $"port {name}: its MTU {p.Mtu} does not fit a packet frame (largest: {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}); lower it with 'ip link set dev {name} mtu {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}'");
+                    $"port {p.Configured}: its MTU {p.Mtu} does not fit a packet frame (largest: {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}); lower it with 'ip link set dev {p.Name} mtu {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}'");
             }
 
             CheckQueues(p);
@@ -288,19 +388,40 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
+    /// <summary>Looks at the interface of a port. It may be missing if a fast path before us served it: it has vanished meanwhile.</summary>
+    private bool IsThere(Port p)
+    {
+        bool served = p.WasServed(FastPathStateSegment.Port(Segments.State, p.Id));
+        if (p.Vrf is null)
+        {
+            return served ? false : throw new DaemonStartException(
+                Errno.ENOENT, $"port {p.Configured}: there is no VRF (network namespace) {p.Configured.Vrf} in {NetworkNamespace.Directory}; `ip netns list` shows those there are");
+        }
+
+        try
+        {
+            p.Look(p.Vrf.Devices);
+            return true;
+        }
+        catch (DaemonStartException e) when (served && e.ErrorNumber == Errno.ENODEV)
+        {
+            return false;
+        }
+    }
+
     private void CheckQueues(Port p)
     {
         if (p.Queues > XdpLayout.MaxQueues)
         {
             throw new DaemonStartException(
-                Errno.E2BIG, $"port {p.Name} has {p.Queues} receive queues; at most {XdpLayout.MaxQueues} of a port can be served: give it fewer (ethtool -L {p.Name} combined {XdpLayout.MaxQueues}, or rx {XdpLayout.MaxQueues})");
+                Errno.E2BIG, $"port {p.Configured} has {p.Queues} receive queues; at most {XdpLayout.MaxQueues} of a port can be served: give it fewer (ethtool -L {p.Name} combined {XdpLayout.MaxQueues}, or rx {XdpLayout.MaxQueues})");
         }
 
         if (p.Queues < _options.Workers)
         {
             throw new DaemonStartException(
                 Errno.EINVAL,
-                $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {Math.Min(p.Queues, p.TransmitQueues)}, or give the port more queues (ethtool -L {p.Name} rx {_options.Workers} tx {_options.Workers}, or combined {_options.Workers})");
+                $"port {p.Configured} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {Math.Min(p.Queues, p.TransmitQueues)}, or give the port more queues (ethtool -L {p.Name} rx {_options.Workers} tx {_options.Workers}, or combined {_options.Workers})");
         }
 
         // The kernel sends nothing for a socket on a queue that has no transmit side (__xsk_generic_xmit: ENXIO).
@@ -308,7 +429,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         {
             throw new DaemonStartException(
                 Errno.EINVAL,
-                $"port {p.Name} has {p.TransmitQueues} transmit queue{(p.TransmitQueues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs one of its own: use --workers {p.TransmitQueues}, or give the port more (ethtool -L {p.Name} tx {_options.Workers})");
+                $"port {p.Configured} has {p.TransmitQueues} transmit queue{(p.TransmitQueues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs one of its own: use --workers {p.TransmitQueues}, or give the port more (ethtool -L {p.Name} tx {_options.Workers})");
         }
     }
 
@@ -336,40 +457,44 @@ internal sealed unsafe class FastPathEngine : IDisposable
         return [.. _options.Cpus];
     }
 
-    private void WaitForSynchronization(CancellationToken cancellation)
+    /// <summary>Attaches the tables of every VRF, once they are what the kernel says.</summary>
+    private void Synchronize(CancellationToken cancellation)
     {
-        VrfState* v = Segments.VrfState;
         ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_patience.TotalNanoseconds;
-        while (Volatile.Read(ref v->EverSynchronized) == 0)
+        Home.Use(Segments.AttachHome());
+        foreach (ServedVrf vrf in _vrfs.ToList())
         {
-            cancellation.ThrowIfCancellationRequested();
-            if (MonotonicClock.Nanoseconds > deadline)
+            while (!vrf.HasTables || Volatile.Read(ref vrf.Segments.State->EverSynchronized) == 0)
             {
-                throw new DaemonStartException(
-                    Errno.ETIMEDOUT, $"the tables were not synchronized with the kernel within {s_patience.TotalSeconds:0} s; is cmgrd running? its log is {_instance.Log("cmgrd")}");
-            }
+                cancellation.ThrowIfCancellationRequested();
+                if (!vrf.HasTables && Segments.TryAttach(vrf.Name, vrf.Inode) is VrfTableSet set)
+                {
+                    vrf.Use(set);
+                    continue;
+                }
 
-            Thread.Sleep(5);
+                if (MonotonicClock.Nanoseconds > deadline)
+                {
+                    throw new DaemonStartException(
+                        Errno.ETIMEDOUT,
+                        $"the tables {(vrf.IsHome ? "" : $"of VRF {vrf.Name} ")}were not synchronized with the kernel within {s_patience.TotalSeconds:0} s; is cmgrd running? its log is {_instance.Log("cmgrd")}");
+                }
+
+                Thread.Sleep(5);
+            }
         }
     }
 
-    private void StartWorker(int id, int cpu, uint flowSeed)
-    {
-        Segment own = Segments.Workers[id];
-        Injector injector = new(Carrier.IfIndex, _options.PuntThroughTap ? Carrier.Tap : null, _trailers);
-        ForwardingWorker w = new(
-            id, cpu, _umems[id], SetOf(id), TablesOf(Segments, own, flowSeed), WorkerSegment.State(own), Xdp.Beat(id), injector, _options.Spin);
-        _workers.Add(w);
-        w.Start();
-    }
+    private void Begin(ServedVrf vrf) =>
+        vrf.Begin(Heartbeat, _cookie, _trailers, _options.PuntThroughTap, _options.Workers, TablesOf);
 
     /// <summary>What a worker reads, and the counters that it writes.</summary>
-    private WorkerTables TablesOf(Segments s, Segment own, uint flowSeed)
+    private WorkerTables TablesOf(VrfTableSet s, int worker)
     {
         FibTrieReader tries = FibTrieSegment.Reader(s.FibTrie);
         return new WorkerTables
         {
-            Vrf = s.VrfState,
+            Vrf = s.State,
             Nexthops = NexthopSegment.Words(s.Nexthop),
             Members = NexthopSegment.Members(s.Nexthop),
             Adjacencies = AdjacencySegment.Table(s.Adjacency),
@@ -379,18 +504,27 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Ipv6Main = tries.Find(FibFamily.Ipv6, FibRoot.MainTable),
             Ipv6Local = tries.Find(FibFamily.Ipv6, FibRoot.LocalTable),
             LocalAddresses = AddressSegment.Filter4(s.Address),
-            Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), Capacities.Addresses),
+            Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), s.Address.Capacity),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
-            Counters = WorkerSegment.Port(own, 0),
+            Counters = WorkerSegment.Port(Segments.Workers[worker], 0),
             CoarseSecond = _second,
-            FlowSeed = flowSeed,
+            FlowSeed = _flowSeed,
         };
+    }
+
+    private void StartWorker(int id, int cpu)
+    {
+        Segment own = Segments.Workers[id];
+        ForwardingWorker w = new(
+            id, cpu, _umems[id], SetOf(id), WorkerSegment.Port(own, 0), WorkerSegment.State(own), Heartbeat.Beat(id), _options.Spin);
+        _workers.Add(w);
+        w.Start();
     }
 
     private void WaitForWorkers()
     {
         ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_aliveWithin.TotalNanoseconds;
-        while (!Xdp.Alive)
+        while (!Heartbeat.Alive)
         {
             if (_workers.Find(w => w.Failure is not null) is ForwardingWorker failed)
             {

@@ -14,7 +14,7 @@ internal enum RequestedMode
 
 internal sealed class FastPathOptions
 {
-    public IReadOnlyList<string> Ports { get; private set; } = [];
+    public IReadOnlyList<PortName> Ports { get; private set; } = [];
 
     public int Workers { get; private set; } = 1;
 
@@ -31,7 +31,7 @@ internal sealed class FastPathOptions
     public bool Spin { get; private set; }
 
     public void Declare(OptionTable table) => table
-        .List("--port", "IF", "interface to serve; the first is port 0", v => Ports = [.. v])
+        .List("--port", "[VRF/]IF", "interface to serve; the first is port 0", v => Ports = [.. v.Select(PortName.Parse)])
         .Integer("--workers", "N", "worker threads (default 1)", 1, Capacities.Workers, v => Workers = v)
         .Choice("--mode", "how XDP is attached (default auto: native, where that fails generic)", ["native", "generic", "auto"], v => Mode = v switch
         {

@@ -4,7 +4,7 @@ using FastPathSync.SharedMemory.Tables;
 namespace FastPathSync.FastPath;
 
 /// <summary>
-/// Where a worker finds the tables: pointers into the attached segments, made once when the worker starts. All are
+/// Where a worker finds the tables of one VRF: pointers into the attached segments, made once for each VRF. All are
 /// read-only to it but UseStamps and Counters.
 /// </summary>
 public readonly unsafe struct WorkerTables

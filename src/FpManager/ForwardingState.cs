@@ -25,29 +25,38 @@ public sealed unsafe class ForwardingState
 
     /// <summary>A synchronization that a person asked for (fpctl verify --repair): what is compiled is looked at too.</summary>
     private const string RepairReason = "request";
-    private readonly Lock _lock = new();
+    private readonly Lock _lock;
     private readonly VrfState* _vrf;
     private readonly ConfigurationSegments _segments;
-    private readonly IWorkerSet _workers;
     private readonly HashSet<Wire.ObjectKind> _syncing = [];
     private ulong _generation;
     private ulong _lastHeard = MonotonicClock.Nanoseconds;
     private bool _fullDuringSync;
 
+    /// <summary>The only VRF of its process.</summary>
     public ForwardingState(ConfigurationSegments segments, IReadOnlyList<string> ports, IWorkerSet workers)
+        : this(segments, ports, new Reclaimer(workers), new Lock())
     {
+    }
+
+    /// <param name="segments">The tables, as an earlier fpmd left them or empty.</param>
+    /// <param name="ports">Interface names by PortId; "" for those of other VRFs.</param>
+    /// <param name="reclaimer">Of the process.</param>
+    /// <param name="gate">Held for whatever touches the tables or the reclaimer; one for all VRFs.</param>
+    internal ForwardingState(ConfigurationSegments segments, IReadOnlyList<string> ports, Reclaimer reclaimer, Lock gate)
+    {
+        _lock = gate;
         _segments = segments;
-        _workers = workers;
         _vrf = VrfSegment.State(segments.Vrf);
         _generation = Math.Max(1, segments.Vrf.Header.Generation);
-        Reclaimer = new Reclaimer(workers);
+        Reclaimer = reclaimer;
         Interfaces = new InterfaceStore(segments.Interface, ports);
         Demotions = new DemotionStore(segments.Vrf, Interfaces);
         Addresses = new AddressStore(segments.Address);
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
-        Routes = new RouteStore(segments.Route, Nexthops, new Fib4Writer(
+        Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? new Fib4Trie(Tries) : new Fib4Writer(
             Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
         Routes6 = new Route6Store(segments.Route6, Nexthops, Tries);
         Nexthops.FreeUnreferenced();
@@ -79,20 +88,16 @@ public sealed unsafe class ForwardingState
 
     public bool EverSynchronized => _vrf->EverSynchronized != 0;
 
-    /// <summary>Called ten times a second: heartbeat, and reuse of what has become free.</summary>
-    public void Tick()
+    /// <summary>Kernel and tables agree.</summary>
+    public bool IsSynchronized => Volatile.Read(ref _vrf->Synchronized) != 0;
+
+    /// <summary>Called ten times a second.</summary>
+    public void Beat()
     {
         lock (_lock)
         {
             _segments.Beat();
-            Reclaimer.Close();
             DemoteSilence();
-        }
-
-        _workers.Refresh(); // may ask another process: not under the lock
-        lock (_lock)
-        {
-            Reclaimer.Poll();
         }
     }
 
@@ -192,7 +197,7 @@ public sealed unsafe class ForwardingState
         }
 
         Changed();
-        return room ? null : $"interface table is full ({Capacities.Interfaces})";
+        return room ? null : $"interface table is full ({_segments.Interface.Capacity})";
     });
 
     public string? Apply(Wire.AddressBatch batch) => Applying(batch.ObservedNs, () =>
@@ -211,7 +216,7 @@ public sealed unsafe class ForwardingState
         }
 
         Changed();
-        return room ? null : $"address table is full ({Capacities.Addresses})";
+        return room ? null : $"address table is full ({_segments.Address.Capacity})";
     });
 
     public string? Apply(Wire.NexthopBatch batch) => Applying(batch.ObservedNs, () =>
@@ -229,7 +234,7 @@ public sealed unsafe class ForwardingState
             }
         }
 
-        return room ? null : $"nexthop table is full ({Capacities.Nexthops} nexthops, {Capacities.GroupMembers} group members)";
+        return room ? null : $"nexthop table is full ({_segments.Nexthop.Capacity} nexthops and as many group members)";
     });
 
     public string? Apply(Wire.RouteBatch batch) => Applying(batch.ObservedNs, () =>
@@ -253,7 +258,7 @@ public sealed unsafe class ForwardingState
         }
 
         DemoteDefaultTable();
-        return room ? null : $"route tables are full ({Capacities.Routes} routes, {Capacities.Nexthops} nexthops, {Capacities.Fib4Groups} FIB groups)";
+        return room ? null : $"route tables are full ({_segments.Route.Capacity} routes, {_segments.Nexthop.Capacity} nexthops, {Capacities.Fib4Groups} FIB groups)";
     });
 
     public string? Apply(Wire.Route6Batch batch) => Applying(batch.ObservedNs, () =>
@@ -292,7 +297,7 @@ public sealed unsafe class ForwardingState
         }
 
         // A neighbour without room punts "no neighbour" and Linux forwards: no reason to leave everything to Linux.
-        return room ? null : $"neighbour table is full ({Capacities.Neighbours})";
+        return room ? null : $"neighbour table is full ({_segments.Neighbour.Capacity})";
     }, demoteWhenFull: false);
 
     public string? Apply(Wire.DemotionBatch batch) => Applying(batch.ObservedNs, () =>
@@ -312,7 +317,7 @@ public sealed unsafe class ForwardingState
         }
 
         RecomputePorts();
-        return room ? null : $"demotion table is full ({Capacities.Demotions})";
+        return room ? null : $"demotion table is full ({_segments.Vrf.Capacity})";
     });
 
     /// <summary>A demotion of fpmd's own.</summary>
@@ -377,7 +382,7 @@ public sealed unsafe class ForwardingState
     /// </summary>
     private void DemoteSilence()
     {
-        if (EverSynchronized && _syncing.Count == 0 && MonotonicClock.Nanoseconds - _lastHeard > SilenceLimit)
+        if (Interfaces.PortNames.Count > 0 && EverSynchronized && _syncing.Count == 0 && MonotonicClock.Nanoseconds - _lastHeard > SilenceLimit)
         {
             Demotions.TryRaise(
                 SilenceObject, "the cache manager has said nothing for five seconds: what changes in Linux is not seen, so Linux forwards until it is back",

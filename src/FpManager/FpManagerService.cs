@@ -1,6 +1,7 @@
 using FastPathSync.Fpc;
 using FastPathSync.FpManager.Features.Port;
 using FastPathSync.FpManager.Features.Sync;
+using FastPathSync.FpManager.Features.Vrf;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
@@ -21,22 +22,22 @@ public sealed class FpManagerService(DaemonContext daemon, FpManagerOptions opti
     private void Run(CancellationToken stopping)
     {
         SegmentStore store = new(daemon.Instance.SupervisorSocket);
-        ConfigurationSegments segments = ConfigurationSegments.AttachOrCreate(store);
-        daemon.Supervisor.OnReconnected(() => segments.KeepIn(store));
-        ForwardingState state = new(segments, options.Ports, new StoredWorkers(store));
-        if (segments.Reattached)
+        VrfRegistry vrfs = new(store, options.Ports, new StoredWorkers(store), log);
+        daemon.Supervisor.OnReconnected(() => vrfs.KeepIn(store));
+        if (vrfs.HomeVrf.Segments.Reattached)
         {
-            log.LogInformation("took up the tables of an earlier fpmd: {Routes} routes", state.Routes.Count);
+            log.LogInformation(
+                "took up the tables of an earlier fpmd: {Vrfs} VRFs, {Routes} routes in the home VRF", vrfs.All.Count, vrfs.HomeVrf.State.Routes.Count);
         }
 
-        state.ManagerConnected(false);
+        vrfs.ManagerConnected(false);
         List<FpcEndpoint> endpoints = [FpcEndpoint.Unix(daemon.Instance.FpcSocket)];
         if (options.FpcTcp is string tcp)
         {
             endpoints.Add(ParseTcp(tcp));
         }
 
-        using FpcServer server = new(endpoints, state, log);
+        using FpcServer server = new(endpoints, vrfs, log);
         try
         {
             server.Start();
@@ -48,18 +49,18 @@ public sealed class FpManagerService(DaemonContext daemon, FpManagerOptions opti
 
         daemon.Ready($"listening on {string.Join(", ", endpoints)}");
         using NetFpcClient netFpc = new(daemon.Instance.NetFpcSocket, TimeSpan.FromSeconds(1));
-        PortMtuReconciler mtus = new(state, store, netFpc, log);
+        PortMtuReconciler mtus = new(vrfs, store, netFpc, log);
         for (int n = 0; !stopping.IsCancellationRequested; n++)
         {
-            state.Tick();
+            vrfs.Tick();
             if (n % 10 == 0)
             {
                 mtus.Poll();
-                segments.UseHugePages();
+                vrfs.UseHugePages();
             }
 
             // Often while memory waits for its grace period, else ten times a second.
-            stopping.WaitHandle.WaitOne(state.Reclaimer.Pending > 0 ? 5 : 100);
+            stopping.WaitHandle.WaitOne(vrfs.Reclaimer.Pending > 0 ? 5 : 100);
         }
     }
 

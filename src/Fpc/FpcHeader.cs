@@ -18,6 +18,7 @@ public enum FpcType : ushort
     Neighbour = 20,
     Demotion = 21,
     Route6 = 23,
+    Vrf = 32,
 }
 
 [Flags]

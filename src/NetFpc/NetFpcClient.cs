@@ -14,11 +14,29 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
 
     public PingReply Ping() => Call(NetFpcCall.Ping, new Ping(), PingReply.Parser, "fastpath");
 
-    public PortMtuReply SetPortMtu(uint ifindex, uint mtu) =>
-        Call(NetFpcCall.SetPortMtu, new SetPortMtu { Ifindex = ifindex, Mtu = mtu }, PortMtuReply.Parser, $"ifindex {ifindex}");
+    /// <param name="port">PortId; null: ifindex is one of the home VRF.</param>
+    public PortMtuReply SetPortMtu(uint ifindex, uint mtu, uint? port = null)
+    {
+        SetPortMtu request = new() { Ifindex = ifindex, Mtu = mtu };
+        if (port is uint p)
+        {
+            request.Port = p;
+        }
 
-    public PortMtuReply GetPortMtu(uint ifindex) =>
-        Call(NetFpcCall.GetPortMtu, new GetPortMtu { Ifindex = ifindex }, PortMtuReply.Parser, $"ifindex {ifindex}");
+        return Call(NetFpcCall.SetPortMtu, request, PortMtuReply.Parser, $"ifindex {ifindex}");
+    }
+
+    /// <param name="port">PortId; null: ifindex is one of the home VRF.</param>
+    public PortMtuReply GetPortMtu(uint ifindex, uint? port = null)
+    {
+        GetPortMtu request = new() { Ifindex = ifindex };
+        if (port is uint p)
+        {
+            request.Port = p;
+        }
+
+        return Call(NetFpcCall.GetPortMtu, request, PortMtuReply.Parser, $"ifindex {ifindex}");
+    }
 
     public void Dispose() => _socket?.Dispose();
 

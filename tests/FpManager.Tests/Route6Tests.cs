@@ -293,7 +293,7 @@ public sealed unsafe class Route6Tests
 
         List<Wire.Route6> alive = [.. byMetric.Where(r => !r.Expired && !(r.Nexthops.Count == 1 && r.Nexthops[0].Flags != 0))];
         Wire.Route6 first = byMetric[0];
-        return first.Ambiguous ? "punt ambiguous-route"
+        return first.Ambiguous ? first.Type == 6 ? "punt blackhole" : "punt ambiguous-route"
             : alive.Contains(first) ? Verdict(first)
             : alive.Count == 0 ? null
             : alive.Count == 1 && !alive[0].Ambiguous ? Verdict(alive[0])

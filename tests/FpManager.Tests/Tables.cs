@@ -27,6 +27,17 @@ internal sealed class FakeWorkers : IWorkerSet
     }
 }
 
+internal static class Ticks
+{
+    /// <summary>What fpmd does ten times a second.</summary>
+    public static void Tick(this ForwardingState state)
+    {
+        state.Beat();
+        state.Reclaimer.Close();
+        state.Reclaimer.Poll();
+    }
+}
+
 /// <summary>fpmd's tables in private segments, fed by FPC messages and asked as a worker would.</summary>
 internal sealed unsafe class Tables : IDisposable
 {
@@ -225,11 +236,5 @@ internal sealed unsafe class Tables : IDisposable
 
     private static string Describe(Adjacency a) => $"port {a.PortId} to {(a.MacLow >> 40) & 0xff:x2}";
 
-    public void Dispose()
-    {
-        foreach (SharedMemory.Segment s in Segments.All)
-        {
-            s.Dispose();
-        }
-    }
+    public void Dispose() => Segments.Dispose();
 }

@@ -10,7 +10,7 @@ public sealed record DaemonReport(string Name, int Pid, string State, JsonElemen
 
 public sealed record PortReport(string Ifname, string Vrf, string Mode, bool Zerocopy, int Queues, int Mtu, string State);
 
-public sealed record DemotionReport(string Object, string Reason);
+public sealed record DemotionReport(string Object, string Reason, string? Vrf = null);
 
 public sealed record UmemReport(long Frames, long InUse, long Lost);
 

@@ -19,7 +19,7 @@ public sealed class MalformedTests
     [Fact]
     public void EveryTruncationOfARecordingIsRefusedOrParsed()
     {
-        foreach (byte[] recorded in Recorded.All)
+        foreach (byte[] recorded in Recorded.All.Concat(Recorded6.All))
         {
             for (int length = 0; length < recorded.Length; length++)
             {
@@ -38,7 +38,7 @@ public sealed class MalformedTests
     public void CorruptedRecordingsNeverThrow() => Check.One(
         Config.QuickThrowOnFailure.WithMaxTest(20_000),
         Prop.ForAll(
-            (from recorded in Gen.Elements(Recorded.All)
+            (from recorded in Gen.Elements([.. Recorded.All, .. Recorded6.All])
              from changes in Gen.ListOf(from at in Gen.Choose(0, recorded.Length - 1) from value in Gen.Choose(0, 255) select (at, value))
              select (recorded, changes)).ToArbitrary(),
             c =>

@@ -103,6 +103,46 @@ public sealed class RtnetlinkTests
     }
 
     [Fact]
+    public void RoutesOfIpv6()
+    {
+        RouteMessage r = Parse<RouteMessage>(Recorded6.RouteBySource, RouteMessage.TryParse, Rtm.RTM_NEWROUTE);
+        Assert.Equal((Rtm.AF_INET6, "2001:db8:11::", 48, 7u, 5000u), (r.Family, r.Destination.ToString(), r.PrefixLength, r.Priority, r.Table));
+        Assert.Equal(("2001:db8:5::", 48), (r.Source.ToString(), r.SourceLength));
+        Assert.Equal((1300u, true, 1, null), (r.Mtu, r.MtuLocked, r.Preference, r.ExpiresIn));
+        Assert.Equal(new RouteNexthop(3, r.Single.Gateway, 1, 0, false), r.Single);
+        Assert.Equal("fe80::9", r.Single.Gateway.ToString());
+        RouteMessage many = Parse<RouteMessage>(Recorded6.MultipathRoute, RouteMessage.TryParse, Rtm.RTM_NEWROUTE);
+        Assert.Equal(["2001:db8:1::2*3", "2001:db8:1::3*1"], many.Multipath!.Select(n => $"{n.Gateway}*{n.Weight}"));
+        Assert.Equal((0, 0, false), (many.SourceLength, many.Preference, many.MtuLocked));
+        Assert.Equal(600, Parse<RouteMessage>(Recorded6.ExpiringRoute, RouteMessage.TryParse, Rtm.RTM_NEWROUTE).ExpiresIn);
+        Assert.Equal(5u, Parse<RouteMessage>(Recorded6.RouteByNexthop, RouteMessage.TryParse, Rtm.RTM_NEWROUTE).NexthopId);
+    }
+
+    [Fact]
+    public void AnAddedSiblingComesWithAllOthersAndADeletedOneAlone()
+    {
+        RouteMessage added = Parse<RouteMessage>(Recorded6.AddedSibling, RouteMessage.TryParse, Rtm.RTM_NEWROUTE);
+        Assert.Equal(["2001:db8:1::4", "2001:db8:1::2", "2001:db8:1::3"], added.Multipath!.Select(n => n.Gateway.ToString()));
+        Assert.Equal(Nlm.NLM_F_APPEND, Flags(Recorded6.AddedSibling) & (Nlm.NLM_F_APPEND | Nlm.NLM_F_REPLACE));
+        RouteMessage deleted = Parse<RouteMessage>(Recorded6.DeletedSibling, RouteMessage.TryParse, Rtm.RTM_DELROUTE);
+        Assert.Null(deleted.Multipath);
+        Assert.Equal("2001:db8:1::2", deleted.Single.Gateway.ToString());
+    }
+
+    [Fact]
+    public void AddressesNeighboursAndSettingsOfIpv6()
+    {
+        AddressMessage a = Parse<AddressMessage>(Recorded6.TentativeAddress, AddressMessage.TryParse, Rtm.RTM_NEWADDR);
+        Assert.Equal(("2001:db8:77::1", "2001:db8:77::1", 64), (a.Local.ToString(), a.Address.ToString(), a.PrefixLength));
+        Assert.NotEqual(0u, a.Flags & AddressConstants.IFA_F_TENTATIVE);
+        NeighbourMessage n = Parse<NeighbourMessage>(Recorded6.NewNeighbour, NeighbourMessage.TryParse, Rtm.RTM_NEWNEIGH);
+        Assert.Equal((3, "2001:db8:1::9", NeighbourConstants.NUD_PERMANENT), (n.Index, n.Destination.ToString(), n.State));
+        NetConfMessage c = Parse<NetConfMessage>(Recorded6.ProxyNdp, NetConfMessage.TryParse, Rtm.RTM_NEWNETCONF);
+        Assert.Equal((Rtm.AF_INET6, 3, true, null), (c.Family, c.Index, c.ProxyNeighbour, c.Forwarding));
+        Assert.Equal("2001:db8:1::2", Parse<NexthopMessage>(Recorded6.Nexthop, NexthopMessage.TryParse, Rtm.RTM_NEWNEXTHOP).Gateway.ToString());
+    }
+
+    [Fact]
     public void RulesTellWhetherTheyAreMoreThanALookup()
     {
         RuleMessage r = Parse<RuleMessage>(Recorded.RuleFromIifMark, RuleMessage.TryParse, Rtm.RTM_NEWRULE);

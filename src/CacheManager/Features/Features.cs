@@ -4,6 +4,7 @@ using FastPathSync.CacheManager.Features.Interface;
 using FastPathSync.CacheManager.Features.Neighbour;
 using FastPathSync.CacheManager.Features.Nexthop;
 using FastPathSync.CacheManager.Features.Route;
+using FastPathSync.CacheManager.Sync;
 using Microsoft.Extensions.Logging;
 
 namespace FastPathSync.CacheManager.Features;
@@ -11,12 +12,13 @@ namespace FastPathSync.CacheManager.Features;
 /// <summary>Everything that is mirrored: one line per kind of kernel object, in the order of dependence.</summary>
 public sealed class FeatureSet : IDisposable
 {
-    private readonly DemotionMonitor _monitor;
+    private readonly DemotionMonitor? _monitor;
     private bool _watching;
 
     /// <param name="logs">For the detectors.</param>
     /// <param name="wake">Called when a feature has changes that no netlink event of the engine's brought.</param>
-    public FeatureSet(ILoggerFactory logs, Action wake)
+    /// <param name="forwards">The VRF has ports: what isn't honoured there has to be detected.</param>
+    public FeatureSet(ILoggerFactory logs, Action wake, bool forwards)
     {
         Cascade = new Cascade();
         Demotions = new DemotionFeature(wake);
@@ -28,8 +30,12 @@ public sealed class FeatureSet : IDisposable
         NeighbourFeature neighbours = new();
         InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Routes6, neighbours];
 
-        _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>());
-        Interfaces.InfosChanged = _monitor.InterfacesChanged;
+        if (forwards)
+        {
+            _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>());
+            Interfaces.InfosChanged = _monitor.InterfacesChanged;
+        }
+
         Interfaces.Gone = index =>
         {
             addresses.InterfaceGone(index);
@@ -55,13 +61,17 @@ public sealed class FeatureSet : IDisposable
     public bool HasChanges => InDependence.Any(f => f.HasChanges);
 
     /// <summary>The detectors' first look: what they find is part of the first synchronization.</summary>
-    public void StartDetectors()
+    public void StartDetectors(VrfNamespace vrf)
     {
         Interfaces.RefreshInfos();
-        if (!_watching)
+        if (!_watching && _monitor is not null)
         {
             _watching = true;
-            _monitor.Start(Demotions, () => Interfaces.Infos);
+            vrf.Inside(() =>
+            {
+                _monitor.Start(Demotions, () => Interfaces.Infos);
+                return true;
+            });
         }
     }
 
@@ -75,9 +85,6 @@ public sealed class FeatureSet : IDisposable
 
     public void Dispose()
     {
-        if (_watching)
-        {
-            _monitor.Dispose();
-        }
+        _monitor?.Dispose();
     }
 }

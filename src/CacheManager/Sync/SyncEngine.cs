@@ -1,4 +1,3 @@
-using System.Net.Sockets;
 using FastPathSync.CacheManager.Features;
 using FastPathSync.Fpc;
 using FastPathSync.Fpc.Protocol;
@@ -9,29 +8,33 @@ using Microsoft.Extensions.Logging;
 namespace FastPathSync.CacheManager.Sync;
 
 /// <summary>
-/// Keeps fpmd's tables what the kernel says: subscribe, dump, replay; a burst of events at a time; a whole new generation
-/// whenever something was lost or not understood, or fpmd is a new one. One thread, which owns all caches.
+/// Keeps fpmd's tables of one VRF what the kernel says: subscribe, dump, replay; a burst of events at a time; a whole new
+/// generation whenever something was lost or not understood, or fpmd is a new one. It has no thread: SyncLoop steps it, and owns
+/// all caches by that.
 /// </summary>
-public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerFactory logs) : IDisposable
+public sealed class SyncEngine : IDisposable
 {
     private static readonly TimeSpan s_doubtDelay = TimeSpan.FromMilliseconds(50), s_idleDelay = TimeSpan.FromMilliseconds(10), s_alivePeriod = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_firstRetry = TimeSpan.FromMilliseconds(50), s_lastRetry = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>Of one engine while others wait, nanoseconds.</summary>
+    private const ulong LongestTurn = 20_000_000;
 
     private static readonly TimeSpan s_lastNoSpaceRetry = TimeSpan.FromMinutes(5);
 
-    private readonly ILogger _log = logs.CreateLogger<SyncEngine>();
-    private readonly AutoResetEvent _wake = new(false);
+    private readonly VrfNamespace _vrf;
+    private readonly Action _wakeLoop;
+    private readonly ILogger _log;
     private readonly IFeature?[] _byType = new IFeature?[128];
-    private FeatureSet _features = null!;
-    private EventReader _events = null!;
-    private NetlinkSocket _dumps = null!;
-    private volatile FpcClient? _fpc;
+    private readonly FeatureSet _features;
+    private readonly EventQueue _events;
+    private NetlinkSocket _dumps;
+    private FpcChannel? _fpc;
     private string? _resync = "start";
     private ulong _overruns;
     private ulong _unknown;
     private bool _toldIdle;
-    private TimeSpan _retry = s_firstRetry;
-    private Deadline _connectAt;
+    private Deadline _retryAt;
     private Deadline _refreshAt;
 
     /// <summary>Links that flap must not keep us dumping a big table all the time.</summary>
@@ -42,36 +45,22 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     private Deadline _pollAt;
     private Deadline _noSpaceAt;
     private TimeSpan _noSpaceRetry;
-    private volatile bool _stop;
+    private int _woken = 1;
     private volatile bool _resyncAsked;
 
-    /// <summary>Called after each whole synchronization.</summary>
-    public Action Synchronized { get; set; } = () => { };
-
-    /// <summary>
-    /// fpmd leaves all forwarding to Linux from its first ENOSPC until a whole synchronization fits: so long after it we try
-    /// one, and twice as long after each that didn't fit.
-    /// </summary>
-    public TimeSpan FirstNoSpaceRetry { get; set; } = TimeSpan.FromSeconds(10);
-
-    /// <summary>Any thread: throw everything away that we believe, and ask the kernel again.</summary>
-    public void RequestResync()
+    /// <param name="vrf">Its namespace. The engine opens its sockets in it.</param>
+    /// <param name="receiveBuffer">Of the event socket.</param>
+    /// <param name="reader">Drains the event socket.</param>
+    /// <param name="wake">Called (on any thread) when there is something to do: IsDue has become true.</param>
+    /// <param name="urgent">Called between the parts of what may take long.</param>
+    public SyncEngine(VrfNamespace vrf, int receiveBuffer, EventReader reader, Action wake, Action urgent, ILoggerFactory logs)
     {
-        _resyncAsked = true;
-        _wake.Set();
-    }
-
-    public void Stop()
-    {
-        _stop = true;
-        _fpc?.Lose();
-        _wake.Set();
-    }
-
-    public void Run()
-    {
-        _features = new FeatureSet(logs, () => _wake.Set());
-        NetlinkSocket subscription = new(NetlinkSocket.NETLINK_ROUTE);
+        _vrf = vrf;
+        _wakeLoop = wake;
+        _log = logs.CreateLogger<SyncEngine>();
+        _features = new FeatureSet(logs, Wake, vrf.HasPorts);
+        NetlinkSocket subscription;
+        (subscription, _dumps) = vrf.Inside(() => (new NetlinkSocket(NetlinkSocket.NETLINK_ROUTE), Dial()));
         subscription.SetReceiveBuffer(receiveBuffer);
         foreach (IFeature f in _features.InDependence)
         {
@@ -80,48 +69,66 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
                 subscription.Join(group);
             }
 
-            f.Urgent = SendUrgent;
+            f.Urgent = urgent;
             foreach (ushort type in f.MessageTypes)
             {
                 _byType[type] = f;
             }
         }
 
-        _events = new EventReader(subscription, () => _wake.Set());
-        _dumps = new NetlinkSocket(NetlinkSocket.NETLINK_ROUTE);
-        _dumps.TryStrictChecking();
-        _connectAt = Deadline.In(TimeSpan.Zero);
-        while (!_stop)
+        _events = reader.Add(subscription, Wake);
+    }
+
+    public VrfNamespace Vrf => _vrf;
+
+    /// <summary>
+    /// fpmd leaves all forwarding to Linux from its first ENOSPC until a whole synchronization fits: so long after it we try
+    /// one, and twice as long after each that didn't fit.
+    /// </summary>
+    public TimeSpan FirstNoSpaceRetry { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>A whole synchronization was completed on some connection.</summary>
+    public bool EverSynchronized { get; private set; }
+
+    /// <summary>Milliseconds until there is something to do without a wake-up, -1: never.</summary>
+    public int DueIn => Volatile.Read(ref _woken) != 0 ? 0
+        : _fpc is null ? -1 : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt, _noSpaceAt, _retryAt);
+
+    public bool IsConnected => _fpc is not null;
+
+    /// <summary>Any thread: throw everything away that we believe, and ask the kernel again.</summary>
+    public void RequestResync()
+    {
+        _resyncAsked = true;
+        Wake();
+    }
+
+    /// <summary>fpmd is there (anew), or has gone: null.</summary>
+    public void UseConnection(FpcClient? client)
+    {
+        _fpc = client is null ? null : new FpcChannel(client, _vrf.Id, Wake);
+        _toldIdle = false;
+        _noSpaceAt = _idleAt = _aliveAt = _retryAt = default;
+        _noSpaceRetry = FirstNoSpaceRetry;
+        if (client is not null)
         {
-            Step();
-            _wake.WaitOne(_fpc is null ? Deadline.Soonest(_connectAt) : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt, _noSpaceAt));
+            _resync ??= "reconnect";
         }
+
+        Wake();
     }
 
     public void Dispose()
     {
-        _fpc?.Dispose();
-        _features?.Dispose();
-        _events?.Dispose();
-        _dumps?.Dispose();
-        _wake.Dispose();
+        _features.Dispose();
+        _events.Dispose();
+        _dumps.Dispose();
     }
 
-    private void Step()
+    /// <returns>True when it has just synchronized everything.</returns>
+    public bool Step()
     {
-        if (_fpc is { IsGone: true })
-        {
-            _log.LogWarning("fpmd has gone; connecting to {Endpoint} again", endpoint);
-            _fpc.Dispose();
-            _fpc = null;
-            _connectAt = Deadline.In(_retry = s_firstRetry);
-        }
-
-        if (_fpc is null && _connectAt.TakeIfDue())
-        {
-            Connect();
-        }
-
+        Volatile.Write(ref _woken, 0);
         if (_resyncAsked)
         {
             _resyncAsked = false;
@@ -132,7 +139,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         if (_fpc is null)
         {
             _features.Settle(); // the next connection begins with everything
-            return;
+            return false;
         }
 
         _ = NoteNoSpace();
@@ -141,11 +148,17 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             _resync ??= "no-space";
         }
 
-        if (_resync is not null)
+        if (_fpc.TakeAgain())
         {
-            SynchronizeAll(_resync);
+            _resync ??= "larger-tables";
         }
-        else if (_refreshAt.TakeIfDue())
+
+        bool synchronized = false;
+        if (_resync is not null && (!_retryAt.IsSet || _retryAt.TakeIfDue()))
+        {
+            synchronized = SynchronizeAll(_resync);
+        }
+        else if (_resync is null && _refreshAt.TakeIfDue())
         {
             RefreshRoutes();
         }
@@ -153,25 +166,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         AskForTheUnannounced();
         SayIdle();
         SayAlive();
-    }
-
-    private void Connect()
-    {
-        try
-        {
-            _fpc = new FpcClient(endpoint, _log, () => _wake.Set());
-            _retry = s_firstRetry;
-            _toldIdle = false;
-            _noSpaceAt = default;
-            _noSpaceRetry = FirstNoSpaceRetry;
-            _resync ??= "reconnect";
-        }
-        catch (SocketException e)
-        {
-            _log.LogDebug("connect to {Endpoint}: {Reason}", endpoint, e.Message);
-            _connectAt = Deadline.In(_retry);
-            _retry = _retry * 2 < s_lastRetry ? _retry * 2 : s_lastRetry;
-        }
+        return synchronized;
     }
 
     /// <summary>False when there was room for everything since the last call.</summary>
@@ -180,7 +175,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         bool lacking = _fpc!.TakeNoSpace();
         if (lacking && !_noSpaceAt.IsSet)
         {
-            _log.LogWarning("fpmd has no room for everything; trying again in {Seconds} s", _noSpaceRetry.TotalSeconds);
+            _log.LogWarning("{Vrf}fpmd has no room for everything; trying again in {Seconds} s", _vrf.LogPrefix, _noSpaceRetry.TotalSeconds);
             _noSpaceAt = Deadline.In(_noSpaceRetry);
             _noSpaceRetry = _noSpaceRetry * 2 < s_lastNoSpaceRetry ? _noSpaceRetry * 2 : s_lastNoSpaceRetry;
         }
@@ -191,13 +186,14 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     /// <summary>Everything that waits, a chunk at a time, each published before the next.</summary>
     private void TakeEvents()
     {
+        ulong until = MonotonicClock.Nanoseconds + LongestTurn;
         do
         {
             if (_events.TakeOverrun())
             {
                 _overruns++;
                 _resync = "overrun";
-                _log.LogWarning("netlink events were lost (ENOBUFS); asking the kernel for everything again");
+                _log.LogWarning("{Vrf}netlink events were lost (ENOBUFS); asking the kernel for everything again", _vrf.LogPrefix);
             }
 
             EventChunk? chunk = _events.TryTake();
@@ -212,10 +208,15 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             Publish(chunk?.ObservedNs ?? 0);
             if (chunk is not null)
             {
-                _events.GiveBack(chunk);
+                EventQueue.GiveBack(chunk);
             }
         }
-        while (_events.HasEvents() && !_stop);
+        while (_events.HasEvents() && MonotonicClock.Nanoseconds < until);
+
+        if (_events.HasEvents())
+        {
+            Wake();
+        }
     }
 
     private void TakeDoubts()
@@ -251,7 +252,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     {
         _unknown++;
         _resync = "not-understood";
-        _log.LogWarning("{Cause}; asking the kernel for everything again", cause);
+        _log.LogWarning("{Vrf}{Cause}; asking the kernel for everything again", _vrf.LogPrefix, cause);
     }
 
     private void Publish(ulong observedNs)
@@ -280,7 +281,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     /// <summary>
     /// A new generation: dump all (events that come meanwhile wait, and are replayed after), send all, sweep the rest.
     /// </summary>
-    private void SynchronizeAll(string reason)
+    private bool SynchronizeAll(string reason)
     {
         SayBusy();
         try
@@ -294,16 +295,18 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         }
         catch (LinuxException e)
         {
-            _log.LogWarning("dump failed, trying again: {Reason}", e.Message);
+            _log.LogWarning("{Vrf}dump failed, trying again: {Reason}", _vrf.LogPrefix, e.Message);
             Redial();
-            return;
+            _retryAt = Deadline.In(s_retry);
+            return false;
         }
 
-        _features.StartDetectors();
+        _features.StartDetectors(_vrf);
         _refreshAt = default;
         ulong generation = MonotonicClock.Nanoseconds;
-        FpcClient fpc = _fpc!;
+        FpcChannel fpc = _fpc!;
         _ = fpc.TakeNoSpace(); // of what was sent before: what follows decides
+        _ = fpc.TakeAgain();
         fpc.ObservedNs = 0;
         bool sent = fpc.Send(FpcType.BeginSync, new BeginSync { Generation = generation });
         foreach (IFeature f in _features.InDependence)
@@ -315,9 +318,8 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         _features.Settle();
         if (errno is not 0 and not Errno.ENOSPC)
         {
-            Thread.Sleep(20);
-            _wake.Set();
-            return; // the connection has gone, or fpmd serves another by now: _resync stays
+            _retryAt = Deadline.In(s_retry);
+            return false; // the connection has gone, fpmd serves another by now, or it has begun with larger tables: _resync stays
         }
 
         _resync = null;
@@ -327,9 +329,11 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             _noSpaceRetry = FirstNoSpaceRetry;
         }
 
-        _log.LogInformation("synchronized everything: {Reason}, {Routes} routes", reason, _features.Routes.Count);
-        Synchronized();
-        _wake.Set();
+        _log.Log(
+            _vrf.HasPorts ? LogLevel.Information : LogLevel.Debug, "{Vrf}synchronized everything: {Reason}, {Routes} routes", _vrf.LogPrefix, reason, _features.Routes.Count);
+        EverSynchronized = true;
+        Wake();
+        return true;
     }
 
     /// <summary>Once a second: what changes by time or by a sysctl that no event tells of.</summary>
@@ -385,10 +389,22 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     private void Redial()
     {
         _dumps.Dispose();
-        _dumps = new NetlinkSocket(NetlinkSocket.NETLINK_ROUTE);
-        _dumps.TryStrictChecking();
-        Thread.Sleep(20);
-        _wake.Set();
+        _dumps = _vrf.Inside(Dial);
+    }
+
+    private static NetlinkSocket Dial()
+    {
+        NetlinkSocket socket = new(NetlinkSocket.NETLINK_ROUTE);
+        socket.TryStrictChecking();
+        return socket;
+    }
+
+    private void Wake()
+    {
+        if (Interlocked.Exchange(ref _woken, 1) == 0)
+        {
+            _wakeLoop();
+        }
     }
 
     private void SayBusy()
@@ -424,7 +440,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
     /// What can't wait for the end of a dump or of many batches, which is seconds away: new demotions, and that we live. In
     /// the midst of a synchronization fpmd counts them to its generation; outside of one they are sent again with the next.
     /// </summary>
-    private void SendUrgent()
+    public void SendUrgent()
     {
         if (_fpc is not { IsGone: false } fpc)
         {
@@ -443,10 +459,10 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         SayAlive();
     }
 
-    /// <summary>Once a second, changed or not: an fpmd that hears nothing leaves everything to Linux.</summary>
+    /// <summary>Once a second, changed or not: an fpmd that hears nothing of a VRF with ports leaves everything in it to Linux.</summary>
     private void SayAlive()
     {
-        if (_fpc is { IsGone: false } fpc && (_aliveAt.TakeIfDue() || !_aliveAt.IsSet))
+        if (_vrf.HasPorts && _fpc is { IsGone: false } fpc && (_aliveAt.TakeIfDue() || !_aliveAt.IsSet))
         {
             fpc.Tell(FpcType.SyncState, State(_toldIdle));
             _aliveAt = Deadline.In(s_alivePeriod);

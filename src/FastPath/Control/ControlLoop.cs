@@ -1,7 +1,9 @@
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
+using FastPathSync.FastPath.Vrfs;
 using FastPathSync.FastPath.Worker;
 using FastPathSync.Linux;
+using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using Microsoft.Extensions.Logging;
 
@@ -22,7 +24,9 @@ internal sealed unsafe class ControlLoop : IDisposable
     private readonly Action<Exception> _fail;
     private readonly ManualResetEventSlim _stop = new();
     private readonly Thread _thread;
-    private uint _seen;
+
+    /// <summary>By the carriers of VRFs that have gone.</summary>
+    private ulong _injectedBefore, _invalidBefore;
 
     public ControlLoop(FastPathEngine engine, ILogger log, Action<Exception> fail)
     {
@@ -35,7 +39,11 @@ internal sealed unsafe class ControlLoop : IDisposable
         s->PortCount = (uint)engine.Ports.Count;
         s->WorkerCount = (uint)engine.Workers.Count;
         s->PuntThroughTap = engine.PuntThroughTap ? 1u : 0u;
-        Apply();
+        foreach (ServedVrf v in engine.Vrfs)
+        {
+            Apply(v);
+        }
+
         Publish();
         _thread = new Thread(Run, 256 << 10) { Name = "control", IsBackground = true };
     }
@@ -75,9 +83,13 @@ internal sealed unsafe class ControlLoop : IDisposable
 
     private void Once(int period)
     {
-        if (Volatile.Read(ref _engine.Segments.VrfState->Change) != _seen)
+        FollowVrfs(period % ReviveEvery == 0);
+        foreach (ServedVrf v in _engine.Vrfs)
         {
-            Apply();
+            if (Volatile.Read(ref v.Segments.State->Change) != v.Seen)
+            {
+                Apply(v);
+            }
         }
 
         if (period % PublishEvery == 0)
@@ -96,20 +108,52 @@ internal sealed unsafe class ControlLoop : IDisposable
     }
 
     /// <summary>Makes the XDP programs agree with the tables. Read first, then acted on: a change meanwhile comes round again.</summary>
-    private void Apply()
+    private void Apply(ServedVrf vrf)
     {
-        _seen = Volatile.Read(ref _engine.Segments.VrfState->Change);
-        LocalAddresses.Push(_engine.Segments.Address, _engine.Xdp);
-        Configure();
-    }
-
-    private void Configure()
-    {
+        vrf.Seen = Volatile.Read(ref vrf.Segments.State->Change);
+        LocalAddresses.Push(vrf.Segments.Address, vrf.Xdp);
         foreach (Port p in _engine.Ports)
         {
-            if (!p.Gone && p.Refresh(_engine.Devices))
+            if (p.Vrf == vrf && !p.Gone && p.Refresh(vrf.Devices))
             {
-                p.Configure(_engine.Devices, _engine.Admission(p));
+                p.Configure(vrf.Devices, _engine.Admission(p));
+            }
+        }
+    }
+
+    /// <summary>Leaves VRFs whose tables are no longer the ones we read, and serves those that have come (back).</summary>
+    private void FollowVrfs(bool revive)
+    {
+        for (int i = _engine.Vrfs.Count - 1; i > 0; i--)
+        {
+            ServedVrf v = _engine.Vrfs[i];
+            if (!_engine.Segments.IsCurrent(v.Name, v.Segments))
+            {
+                _log.LogWarning("VRF {Vrf} has gone, and its ports with it", v.Name);
+                (ulong injected, ulong invalid) = v.Carrier.Counters;
+                _injectedBefore += injected;
+                _invalidBefore += invalid;
+                _engine.Leave(v);
+            }
+        }
+
+        if (!revive)
+        {
+            return;
+        }
+
+        foreach (string name in _engine.Ports.Where(p => p.Vrf is null).Select(p => p.Configured.Vrf).Distinct().ToList())
+        {
+            try
+            {
+                if (_engine.TryServe(name) is not null)
+                {
+                    _log.LogInformation("VRF {Vrf} is there", name);
+                }
+            }
+            catch (Exception e) when (e is Hosting.DaemonStartException or LinuxException or Bpf.BpfException or SegmentException)
+            {
+                _log.LogWarning("VRF {Vrf} cannot be served: {Cause}", name, e.Message);
             }
         }
     }
@@ -128,14 +172,17 @@ internal sealed unsafe class ControlLoop : IDisposable
     /// <summary>Without it every exception would be lost: better to end, and be started again with a new one.</summary>
     private void CheckCarrier()
     {
-        if (Libc.if_nametoindex(Carrier.Name) != _engine.Carrier.IfIndex)
+        foreach (ServedVrf v in _engine.Vrfs)
         {
-            throw new InvalidOperationException($"{Carrier.Name} was deleted, renamed or moved by somebody: exceptions can't reach Linux");
-        }
+            if (v.Devices.IndexOf(Carrier.Name) != v.Carrier.IfIndex)
+            {
+                throw new InvalidOperationException($"{Carrier.Name} of {v.Where} was deleted, renamed or moved by somebody: exceptions can't reach Linux");
+            }
 
-        if (!_engine.Devices.TryGetFlags(Carrier.Name, out short flags) || (flags & Libc.IFF_UP) == 0)
-        {
-            throw new InvalidOperationException($"{Carrier.Name} was set down by somebody: exceptions can't reach Linux");
+            if (!v.Devices.TryGetFlags(Carrier.Name, out short flags) || (flags & Libc.IFF_UP) == 0)
+            {
+                throw new InvalidOperationException($"{Carrier.Name} of {v.Where} was set down by somebody: exceptions can't reach Linux");
+            }
         }
     }
 
@@ -145,25 +192,25 @@ internal sealed unsafe class ControlLoop : IDisposable
         {
             if (p.Gone)
             {
-                if (revive && Libc.if_nametoindex(p.Name) != 0)
+                if (revive && p.Vrf is not null && p.Vrf.Devices.IndexOf(p.Name) != 0)
                 {
                     Revive(p);
                 }
             }
-            else if (!p.Refresh(_engine.Devices))
+            else if (!p.Refresh(p.Vrf!.Devices))
             {
-                _log.LogWarning("port {Port}: its interface has vanished", p.Name);
+                _log.LogWarning("port {Port}: its interface has vanished", p.Configured);
                 p.Vanish(FastPathStateSegment.Port(_engine.Segments.State, p.Id));
                 if (!_engine.ExchangeSockets())
                 {
-                    throw new InvalidOperationException($"port {p.Name}: a worker does not let go of its sockets");
+                    throw new InvalidOperationException($"port {p.Configured}: a worker does not let go of its sockets");
                 }
 
                 p.CloseSockets();
             }
             else
             {
-                p.Configure(_engine.Devices, _engine.Admission(p));
+                p.Configure(p.Vrf.Devices, _engine.Admission(p));
             }
         }
     }
@@ -173,11 +220,11 @@ internal sealed unsafe class ControlLoop : IDisposable
         try
         {
             _engine.Revive(p);
-            _log.LogInformation("port {Port} is back: {Mode} XDP, {Queues} queues", p.Name, p.Mode, p.Queues);
+            _log.LogInformation("port {Port} is back: {Mode} XDP, {Queues} queues", p.Configured, p.Mode, p.Queues);
         }
         catch (Exception e) when (e is Hosting.DaemonStartException or LinuxException or Bpf.BpfException)
         {
-            _log.LogWarning("port {Port} cannot be served again: {Cause}", p.Name, e.Message);
+            _log.LogWarning("port {Port} cannot be served again: {Cause}", p.Configured, e.Message);
         }
     }
 
@@ -185,12 +232,20 @@ internal sealed unsafe class ControlLoop : IDisposable
     {
         foreach (Port p in _engine.Ports)
         {
-            p.Publish(FastPathStateSegment.Port(_engine.Segments.State, p.Id), _engine.Devices, (uint)_engine.MaxMtu);
+            p.Publish(FastPathStateSegment.Port(_engine.Segments.State, p.Id), p.Vrf?.Devices, (uint)_engine.MaxMtu);
         }
 
         FastPathState* s = FastPathStateSegment.State(_engine.Segments.State);
-        s->Forwarding = _engine.Xdp.Alive && _engine.TablesKept ? 1u : 0u;
-        (s->FptunInjected, s->FptunInvalid) = _engine.Carrier.Counters;
+        s->Forwarding = _engine.Heartbeat.Alive && _engine.TablesKept ? 1u : 0u;
+        ulong injected = _injectedBefore, invalid = _invalidBefore;
+        foreach (ServedVrf v in _engine.Vrfs)
+        {
+            (ulong taken, ulong refused) = v.Carrier.Counters;
+            injected += taken;
+            invalid += refused;
+        }
+
+        (s->FptunInjected, s->FptunInvalid) = (injected, invalid);
         _engine.Segments.Beat();
     }
 }

@@ -9,7 +9,7 @@ internal static unsafe class LocalAddresses
 {
     public static void Push(Segment addresses, XdpShared xdp)
     {
-        RecordTableReader<AddressRecord> table = new(AddressSegment.Records(addresses), Capacities.Addresses);
+        RecordTableReader<AddressRecord> table = new(AddressSegment.Records(addresses), addresses.Capacity);
         HashSet<IpAddress> set = [];
         int n = table.HighWater;
         for (int i = 0; i < n; i++)

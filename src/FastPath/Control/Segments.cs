@@ -5,28 +5,28 @@ using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Control;
 
-/// <summary>The segments: fpmd's, attached; and our own, found again after a restart (their counters go on) or made.</summary>
+/// <summary>The segments of the instance: fpmd's, attached; and our own, found again after a restart (their counters go on) or made.</summary>
 internal sealed unsafe class Segments : IDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
     private readonly SegmentStore _store;
     private readonly List<Segment> _all = [];
+    private readonly Lock _lock = new();
+    private readonly List<VrfTableSet> _vrfs = [];
+    private readonly Segment? _directory;
 
-    public Segments(string storeSocket, int workers)
+    /// <param name="directory">Whether VRFs other than the home VRF are served.</param>
+    public Segments(string storeSocket, int workers, bool directory)
     {
         _store = new SegmentStore(storeSocket);
         try
         {
-            Vrf = Foreign(SegmentNames.Vrf, SegmentKind.Vrf, writable: false);
-            Interface = Foreign(SegmentNames.Interface, SegmentKind.Interface, writable: false);
-            Address = Foreign(SegmentNames.Address, SegmentKind.Address, writable: false);
-            _ = Foreign(SegmentNames.Route, SegmentKind.Route, writable: false); // only to be kept: see Keep
-            Nexthop = Foreign(SegmentNames.Nexthop, SegmentKind.Nexthop, writable: false);
-            Neighbour = Foreign(SegmentNames.Neighbour, SegmentKind.Neighbour, writable: false);
-            Adjacency = Foreign(SegmentNames.Adjacency, SegmentKind.Adjacency, writable: false);
-            Fib4 = Foreign(SegmentNames.Fib4, SegmentKind.Fib4, writable: false);
-            FibTrie = Foreign(SegmentNames.FibTrie, SegmentKind.FibTrie, writable: false);
-            UseStamps = Foreign(SegmentNames.UseStamps, SegmentKind.UseStamps, writable: true);
+            if (directory)
+            {
+                _directory = _store.GetSegment(SegmentNames.VrfDirectory, SegmentKind.VrfDirectory, writable: false, s_patience);
+                _all.Add(_directory);
+            }
+
             State = Own(SegmentNames.FastPathState, SegmentKind.FastPathState, Capacities.Ports, FastPathStateSegment.BodyLength);
             Workers = [.. Enumerable.Range(0, workers).Select(i => Own(SegmentNames.Worker(i), SegmentKind.Worker, Capacities.Ports, WorkerSegment.BodyLength))];
         }
@@ -42,35 +42,63 @@ internal sealed unsafe class Segments : IDisposable
         }
     }
 
-    public Segment Vrf { get; }
-
-    public Segment Interface { get; }
-
-    public Segment Address { get; }
-
-    public Segment Nexthop { get; }
-
-    public Segment Neighbour { get; }
-
-    public Segment Adjacency { get; }
-
-    public Segment Fib4 { get; }
-
-    public Segment FibTrie { get; }
-
-    public Segment UseStamps { get; }
-
     public Segment State { get; }
 
     public IReadOnlyList<Segment> Workers { get; } = [];
 
-    public VrfState* VrfState => VrfSegment.State(Vrf);
+    /// <summary>Of the home VRF; waits until fpmd has put it.</summary>
+    public VrfTableSet AttachHome() => Attach("", 0, s_patience);
+
+    /// <summary>The tables of a VRF, when fpmd has them and they are those of this namespace; else null.</summary>
+    public VrfTableSet? TryAttach(string vrf, ulong inode)
+    {
+        if (Find(vrf) is not VrfRecord found || found.NetnsInode != inode)
+        {
+            return null;
+        }
+
+        try
+        {
+            VrfTableSet set = Attach(vrf, found.Epoch, TimeSpan.Zero);
+            if (Find(vrf)?.Epoch == found.Epoch)
+            {
+                return set;
+            }
+
+            Release(set);
+        }
+        catch (TimeoutException)
+        {
+            // They are being exchanged.
+        }
+
+        return null;
+    }
+
+    /// <summary>False when fpmd has other tables for the VRF by now, or none.</summary>
+    public bool IsCurrent(string vrf, VrfTableSet set) => vrf.Length == 0 || Find(vrf)?.Epoch == set.Epoch;
+
+    public void Release(VrfTableSet set)
+    {
+        lock (_lock)
+        {
+            _vrfs.Remove(set);
+            set.Dispose();
+        }
+    }
 
     /// <summary>
     /// Gives a supervisor that was started anew what it lost: fpmd's segments too, for fpmd may have died with it, and
     /// must find the tables that our workers read, and the routes they were compiled from.
     /// </summary>
-    public void Keep() => _all.ForEach(_store.KeepSegment);
+    public void Keep()
+    {
+        lock (_lock)
+        {
+            _vrfs.ForEach(v => v.All.ToList().ForEach(_store.KeepSegment));
+            _all.ForEach(_store.KeepSegment);
+        }
+    }
 
     public void Beat()
     {
@@ -87,11 +115,34 @@ internal sealed unsafe class Segments : IDisposable
         _all.Clear();
     }
 
-    private Segment Foreign(string name, SegmentKind kind, bool writable)
+    private VrfRecord? Find(string vrf)
     {
-        Segment s = _store.GetSegment(name, kind, writable, s_patience);
-        _all.Add(s);
-        return s;
+        if (_directory is null)
+        {
+            return null;
+        }
+
+        RecordTableReader<VrfRecord> records = VrfDirectorySegment.Reader(_directory);
+        for (int i = VrfDirectorySegment.Home + 1; i < records.HighWater; i++)
+        {
+            if (records.TryRead(i, out VrfRecord r) && r.Ports > 0 && r.Name.ToString() == vrf)
+            {
+                return r;
+            }
+        }
+
+        return null;
+    }
+
+    private VrfTableSet Attach(string vrf, ulong epoch, TimeSpan patience)
+    {
+        VrfTableSet set = new((name, kind, writable) => _store.GetSegment(name, kind, writable, patience), vrf, epoch);
+        lock (_lock)
+        {
+            _vrfs.Add(set);
+        }
+
+        return set;
     }
 
     private Segment Own(string name, SegmentKind kind, ulong capacity, nuint length)

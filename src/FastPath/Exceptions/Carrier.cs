@@ -40,7 +40,9 @@ internal sealed unsafe class Carrier : IDisposable
         }
     }
 
-    public static Carrier Create(in ReinjectionCookie cookie)
+    /// <summary>In the namespace of the calling thread.</summary>
+    /// <param name="where">What it is called.</param>
+    public static Carrier Create(in ReinjectionCookie cookie, string where)
     {
         // The device of a fast path that has just died may take a moment to go.
         ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_patience.TotalNanoseconds;
@@ -49,7 +51,7 @@ internal sealed unsafe class Carrier : IDisposable
             if (MonotonicClock.Nanoseconds > deadline)
             {
                 throw new DaemonStartException(
-                    Errno.EEXIST, $"interface {Name} already exists in this namespace: another instance runs here (stop it with fpctl --instance NAME stop), or something else has made it (ip link delete {Name})");
+                    Errno.EEXIST, $"interface {Name} already exists in {where}: another instance runs here (stop it with fpctl --instance NAME stop), or something else has made it (ip link delete {Name})");
             }
 
             Thread.Sleep(10);

@@ -18,6 +18,13 @@ internal sealed unsafe class NetDevice : IDisposable
         return r;
     }
 
+    /// <summary>0 when there is none of that name.</summary>
+    public uint IndexOf(string name)
+    {
+        Libc.ifreq r = Request(name);
+        return Libc.ioctl(_socket.Number, Libc.SIOCGIFINDEX, &r) >= 0 ? (uint)r.ifr_ifindex : 0;
+    }
+
     /// <summary>False when the interface is gone.</summary>
     public bool TryGetFlags(string name, out short flags)
     {

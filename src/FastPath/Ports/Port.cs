@@ -1,5 +1,6 @@
 using FastPathSync.Bpf;
 using FastPathSync.FastPath.Exceptions;
+using FastPathSync.FastPath.Vrfs;
 using FastPathSync.FastPath.Xsk;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
@@ -15,7 +16,6 @@ internal sealed unsafe class Port : IDisposable
     private static readonly string[] s_virtualDrivers = ["veth", "tun", "bridge", "macvlan", "ifb", "dummy"];
     private static readonly TimeSpan s_detachPatience = TimeSpan.FromSeconds(1);
 
-    private readonly XdpShared _shared;
     private readonly PortTrailers _trailers;
     private readonly ReinjectionCookie _cookie;
     private readonly ulong[] _passedBefore = new ulong[(int)PassReason.Count];
@@ -25,18 +25,24 @@ internal sealed unsafe class Port : IDisposable
     private FileDescriptor? _link;
     private ulong* _config;
 
-    public Port(int id, string name, XdpShared shared, PortTrailers trailers, in ReinjectionCookie cookie)
+    public Port(int id, PortName name, PortTrailers trailers, in ReinjectionCookie cookie)
     {
         Id = id;
-        Name = name;
-        _shared = shared;
+        Configured = name;
         _trailers = trailers;
         _cookie = cookie;
     }
 
     public int Id { get; }
 
-    public string Name { get; }
+    /// <summary>As the options name it.</summary>
+    public PortName Configured { get; }
+
+    /// <summary>Of the interface.</summary>
+    public string Name => Configured.Interface;
+
+    /// <summary>The VRF that it is in; null while that is not there, and the port is Gone.</summary>
+    public ServedVrf? Vrf { get; set; }
 
     public uint IfIndex { get; private set; }
 
@@ -59,16 +65,18 @@ internal sealed unsafe class Port : IDisposable
     /// <exception cref="DaemonStartException">It is missing, or not one that can be served.</exception>
     public void Look(NetDevice device)
     {
-        IfIndex = Libc.if_nametoindex(Name);
+        IfIndex = device.IndexOf(Name);
         if (IfIndex == 0 || !device.TryGetMtu(Name, out int mtu) || !device.TryGetAddress(Name, out _, out ushort type))
         {
             throw new DaemonStartException(
-                Errno.ENODEV, $"port {Name}: no such interface in this namespace; see 'ip link' for those there are, or start in the namespace that has it (ip netns exec NAME ...)");
+                Errno.ENODEV, Configured.Vrf.Length == 0
+                    ? $"port {Name}: no such interface in this namespace; see 'ip link' for those there are, or name the VRF (network namespace) that has it: --port VRF/{Name}"
+                    : $"port {Configured}: no such interface in VRF {Configured.Vrf}; see 'ip -n {Configured.Vrf} link' for those there are");
         }
 
         if (type != ARPHRD_ETHER)
         {
-            throw new DaemonStartException(Errno.EINVAL, $"port {Name}: not an Ethernet interface (ARPHRD type {type}); only Ethernet ones can be ports");
+            throw new DaemonStartException(Errno.EINVAL, $"port {Configured}: not an Ethernet interface (ARPHRD type {type}); only Ethernet ones can be ports");
         }
 
         Mtu = mtu;
@@ -76,12 +84,15 @@ internal sealed unsafe class Port : IDisposable
         IsVirtual = s_virtualDrivers.Contains(device.Driver(Name));
     }
 
+    /// <summary>A fast path before us served the port of this name: it may be missing now without that being an error.</summary>
+    public bool WasServed(PortState* state) => state->Name.ToString() == Name && state->Vrf.ToString() == Configured.Vrf;
+
     /// <summary>Takes the counters over that the port of this name had before a restart.</summary>
     public void Resume(PortState* state)
     {
-        if (state->Name.ToString() != Name)
+        if (!WasServed(state))
         {
-            *state = new PortState { Name = Name16.From(Name) };
+            *state = new PortState { Name = Name16.From(Name), Vrf = Text256.From(Configured.Vrf) };
         }
 
         for (int i = 0; i < _passedBefore.Length; i++)
@@ -136,7 +147,7 @@ internal sealed unsafe class Port : IDisposable
     /// <summary>False when the interface of this name is not the one we serve any more.</summary>
     public bool Refresh(NetDevice device)
     {
-        if (Libc.if_nametoindex(Name) != IfIndex)
+        if (device.IndexOf(Name) != IfIndex)
         {
             return false;
         }
@@ -149,16 +160,17 @@ internal sealed unsafe class Port : IDisposable
         return true;
     }
 
-    public void Publish(PortState* state, NetDevice device, uint maxMtu)
+    public void Publish(PortState* state, NetDevice? device, uint maxMtu)
     {
         state->Name = Name16.From(Name);
+        state->Vrf = Text256.From(Configured.Vrf);
         state->IfIndex = IfIndex;
         state->Queues = (uint)Queues;
         state->Mtu = (uint)Mtu;
         state->MaxMtu = maxMtu;
         state->Mode = Mode;
         state->ZeroCopy = 0;
-        state->Status = Gone ? PortStatus.Gone
+        state->Status = Gone || device is null ? PortStatus.Gone
             : device.TryGetFlags(Name, out short flags) && (flags & (Libc.IFF_UP | Libc.IFF_RUNNING)) == (Libc.IFF_UP | Libc.IFF_RUNNING) ? PortStatus.Up
             : PortStatus.Down;
         ulong ringFull = _rxRingFullBefore, noFrame = _noFrameBefore;
@@ -206,6 +218,9 @@ internal sealed unsafe class Port : IDisposable
 
     public void Return() => Gone = false;
 
+    /// <summary>It is not there now; its counters stay as they were.</summary>
+    public void BeginGone() => Gone = true;
+
     public void Dispose()
     {
         Detach();
@@ -225,7 +240,7 @@ internal sealed unsafe class Port : IDisposable
         BpfObject program = BpfObject.Open("xdp_redirect");
         _program = program;
         program.SetConstants(".rodata.constants", new XdpConstants { Generic = mode == PortMode.Generic ? 1u : 0u, Cookie = _cookie });
-        _shared.ShareWith(program);
+        Vrf!.Xdp.ShareWith(program);
         program.Load();
         BpfMap sockets = program.Map("xsks");
         foreach (XskBinding b in Bindings)
@@ -245,7 +260,7 @@ internal sealed unsafe class Port : IDisposable
         {
             try
             {
-                _link = program.Program("xdp_redirect").AttachXdp(IfIndex, mode == PortMode.Native ? XdpAttachMode.Native : XdpAttachMode.Generic);
+                _link = Vrf.Inside(() => program.Program("xdp_redirect").AttachXdp(IfIndex, mode == PortMode.Native ? XdpAttachMode.Native : XdpAttachMode.Generic));
                 return 0;
             }
             catch (BpfException e) when (e.ErrorNumber is Errno.EBUSY or Errno.EEXIST && MonotonicClock.Nanoseconds < deadline)
@@ -265,14 +280,14 @@ internal sealed unsafe class Port : IDisposable
         return new DaemonStartException(errno, errno switch
         {
             Errno.EBUSY or Errno.EEXIST =>
-                $"port {Name}: another XDP program (id {BpfProgram.AttachedXdp(IfIndex)}) is attached; stop what attached it, or remove it with 'ip link set dev {Name} xdp off'",
+                $"port {Configured}: another XDP program (id {Vrf!.Inside(() => BpfProgram.AttachedXdp(IfIndex))}) is attached; stop what attached it, or remove it with 'ip link set dev {Name} xdp off'",
             Errno.ENOSPC =>
-                $"port {Name}: the veth peer has more TX queues than {Name} has RX queues ({Queues}), which {name} XDP refuses; lower the peer's ('ethtool -L PEER tx {Queues}'), raise ours ('ethtool -L {Name} rx N'; they are fixed at creation by numrxqueues), or use --mode generic",
+                $"port {Configured}: the veth peer has more TX queues than {Name} has RX queues ({Queues}), which {name} XDP refuses; lower the peer's ('ethtool -L PEER tx {Queues}'), raise ours ('ethtool -L {Name} rx N'; they are fixed at creation by numrxqueues), or use --mode generic",
             Errno.ERANGE or Errno.EINVAL =>
-                $"port {Name}: its MTU {Mtu} is more than {name} XDP takes here ({Errno.Describe(errno)}); lower it and its peer's ('ip link set dev {Name} mtu 1500'), or use --mode generic",
-            Errno.EOPNOTSUPP => $"port {Name}: its driver has no {name} XDP, or an offload forbids it; use --mode generic",
-            Errno.EPERM => $"port {Name}: not allowed to attach XDP; give the daemon CAP_NET_ADMIN and CAP_BPF",
-            _ => $"port {Name}: cannot attach the XDP program in {name} mode: {Errno.Describe(errno)}",
+                $"port {Configured}: its MTU {Mtu} is more than {name} XDP takes here ({Errno.Describe(errno)}); lower it and its peer's ('ip link set dev {Name} mtu 1500'), or use --mode generic",
+            Errno.EOPNOTSUPP => $"port {Configured}: its driver has no {name} XDP, or an offload forbids it; use --mode generic",
+            Errno.EPERM => $"port {Configured}: not allowed to attach XDP; give the daemon CAP_NET_ADMIN and CAP_BPF",
+            _ => $"port {Configured}: cannot attach the XDP program in {name} mode: {Errno.Describe(errno)}",
         });
     }
 }

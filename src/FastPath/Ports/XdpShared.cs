@@ -1,42 +1,31 @@
 using System.Buffers.Binary;
 using FastPathSync.Bpf;
-using FastPathSync.Hosting;
-using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Ports;
 
 /// <summary>
-/// What the XDP programs of all ports share: the alive word with its heartbeat timer, and the local addresses with their
-/// filter. It owns the maps; the ports' programs borrow them.
+/// What the XDP programs of one VRF's ports share beside the heartbeat: the local addresses with their filter. It owns the
+/// maps; the ports' programs borrow them.
 /// </summary>
 internal sealed unsafe class XdpShared : IDisposable
 {
-    private readonly BpfObject _heartbeat;
+    private readonly XdpHeartbeat _heartbeat;
     private readonly BpfObject _holder;
-    private readonly byte* _beats;
-    private readonly ulong* _alive;
     private readonly LocalAddressFilter _filter4;
     private readonly LocalAddressFilter _filter6;
     private readonly HashSet<IpAddress> _addresses = [];
 
-    public XdpShared()
+    public XdpShared(XdpHeartbeat heartbeat)
     {
-        _heartbeat = BpfObject.Open("heartbeat");
+        _heartbeat = heartbeat;
         _holder = BpfObject.Open("xdp_redirect");
         try
         {
-            _heartbeat.Load();
-            _beats = _heartbeat.MapMemory(".data.beats");
-            _alive = (ulong*)_heartbeat.MapMemory(".data.alive");
-            _holder.ShareMap(".data.alive", _heartbeat.Map(".data.alive"));
+            _heartbeat.ShareWith(_holder);
             _holder.Load();
             _filter4 = new LocalAddressFilter((ulong*)_holder.MapMemory(".data.filter"));
             _filter6 = new LocalAddressFilter((ulong*)_holder.MapMemory(".data.filter6"));
-            if (_heartbeat.Program("heartbeat_arm").Run(new byte[14], [], out _) != 0)
-            {
-                throw new DaemonStartException(Errno.EOPNOTSUPP, "the kernel refused the eBPF heartbeat timer (bpf_timer needs Linux 5.15)");
-            }
         }
         catch
         {
@@ -45,17 +34,9 @@ internal sealed unsafe class XdpShared : IDisposable
         }
     }
 
-    /// <summary>Whether every watched worker makes progress, as the timer saw it last.</summary>
-    public bool Alive => Volatile.Read(ref *_alive) != 0;
-
-    public ulong* Beat(int worker) => (ulong*)(_beats + XdpLayout.BeatOffset(worker));
-
-    /// <summary>From now on the heartbeat of workers 0 to count-1 is what keeps the fast path in force.</summary>
-    public void Watch(int workers) => Volatile.Write(ref *(ulong*)_beats, (ulong)workers);
-
     public void ShareWith(BpfObject program)
     {
-        program.ShareMap(".data.alive", _heartbeat.Map(".data.alive"));
+        _heartbeat.ShareWith(program);
         foreach (string map in (ReadOnlySpan<string>)[".data.filter", ".data.filter6", "local_addresses", "local_addresses6"])
         {
             program.ShareMap(map, _holder.Map(map));
@@ -86,11 +67,7 @@ internal sealed unsafe class XdpShared : IDisposable
         Refill(_filter6, addresses.Where(a => !a.IsV4));
     }
 
-    public void Dispose()
-    {
-        _holder.Dispose();
-        _heartbeat.Dispose();
-    }
+    public void Dispose() => _holder.Dispose();
 
     private static void Refill(LocalAddressFilter filter, IEnumerable<IpAddress> addresses)
     {

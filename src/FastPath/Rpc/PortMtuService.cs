@@ -19,11 +19,11 @@ internal sealed class PortMtuService(FastPathEngine engine) : INetFpcService
     {
         lock (engine.PortGate)
         {
-            Port p = Find(request.Ifindex);
-            p.Refresh(engine.Devices);
-            p.Configure(engine.Devices, engine.Admission(p));
+            Port p = Find(request.Ifindex, request.HasPort ? request.Port : null);
+            p.Refresh(p.Vrf!.Devices);
+            p.Configure(p.Vrf.Devices, engine.Admission(p));
             return request.Mtu <= engine.MaxMtu ? Reply(p)
-                : throw new LinuxException(Errno.EMSGSIZE, "set MTU of port", $"{p.Name} to {request.Mtu} (largest that packet frames hold: {engine.MaxMtu})");
+                : throw new LinuxException(Errno.EMSGSIZE, "set MTU of port", $"{p.Configured} to {request.Mtu} (largest that packet frames hold: {engine.MaxMtu})");
         }
     }
 
@@ -31,13 +31,13 @@ internal sealed class PortMtuService(FastPathEngine engine) : INetFpcService
     {
         lock (engine.PortGate)
         {
-            return Reply(Find(request.Ifindex));
+            return Reply(Find(request.Ifindex, request.HasPort ? request.Port : null));
         }
     }
 
     private PortMtuReply Reply(Port p) => new() { Mtu = (uint)p.Mtu, MaxMtu = (uint)engine.MaxMtu };
 
-    private Port Find(uint ifindex) =>
-        engine.Ports.FirstOrDefault(p => p.IfIndex == ifindex && !p.Gone)
+    private Port Find(uint ifindex, uint? port) =>
+        engine.Ports.FirstOrDefault(p => p.IfIndex == ifindex && !p.Gone && (port is uint id ? p.Id == id : p.Vrf!.IsHome))
             ?? throw new LinuxException(Errno.ENODEV, "find port with ifindex", $"{ifindex}");
 }

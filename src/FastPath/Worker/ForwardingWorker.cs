@@ -29,9 +29,8 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private readonly Umem _umem;
     private readonly ulong* _beat;
     private readonly bool _spin;
-    private readonly WorkerTables _tables;
+    private readonly PortCounters* _counters;
     private readonly WorkerState* _state;
-    private readonly Injector _injector;
     private readonly Thread _thread;
     private FrameList _free;
     private PacketVector _vector;
@@ -42,17 +41,16 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private ulong _missing;
     private int _looks;
 
-    public ForwardingWorker(int id, int cpu, Umem umem, SocketSet set, in WorkerTables tables, WorkerState* state, ulong* beat, Injector injector, bool spin)
+    public ForwardingWorker(int id, int cpu, Umem umem, SocketSet set, PortCounters* counters, WorkerState* state, ulong* beat, bool spin)
     {
         Id = id;
         Cpu = cpu;
         _umem = umem;
         _set = set;
         _nextSet = set;
-        _tables = tables;
+        _counters = counters;
         _state = state;
         _beat = beat;
-        _injector = injector;
         _spin = spin;
         _free = new FrameList(umem.Frames, umem.FrameSize);
         _vector = PacketVector.Allocate();
@@ -111,7 +109,6 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         _vector.Free();
         _free.Free();
         _set.Dispose();
-        _injector.Dispose();
     }
 
     private void Run()
@@ -220,7 +217,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         s->Rx.Release();
         s->Outstanding -= n;
         _vector.Count = (int)n;
-        Pipeline.Run(ref _vector, in _tables, s->PortId, s->PartialChecksums);
+        Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums);
         Settle(s->PortId);
         _state->Bursts++;
         return n;
@@ -231,7 +228,8 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private void Settle(int rxPort)
     {
         XskSocket** txByPort = _set.TxByPort;
-        PortCounters* rx = _tables.Counters + rxPort;
+        PortCounters* rx = _counters + rxPort;
+        Injector injector = _set.Injectors[rxPort];
         int n = _vector.Count;
         ulong forwarded = 0;
         for (int i = 0; i < n; i++)
@@ -250,7 +248,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
                     d.options = 0;
                     s->Tx.Index++;
                     s->KickNeeded = 1;
-                    PortCounters* tx = _tables.Counters + port;
+                    PortCounters* tx = _counters + port;
                     tx->Tx++;
                     tx->TxBytes += length;
                     forwarded++;
@@ -263,7 +261,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             }
             else if (verdict == (byte)Verdict.Punt)
             {
-                _injector.Add(_vector.Data[i], _vector.Length[i], rxPort, _vector.Reason[i]);
+                injector.Add(_vector.Data[i], _vector.Length[i], rxPort, _vector.Reason[i]);
             }
             else
             {
@@ -273,10 +271,10 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         }
 
         rx->Forwarded += forwarded;
-        if (_injector.Count != 0)
+        if (injector.Count != 0)
         {
             // Sent before the frames are given back: the kernel copies inside the call.
-            _injector.Flush(rx);
+            injector.Flush(rx);
             for (int i = 0; i < n; i++)
             {
                 if (_vector.Verdict[i] == (byte)Verdict.Punt)

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Xsk;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
@@ -22,6 +23,7 @@ internal sealed unsafe class SocketSet : IDisposable
         {
             XskSocket* s = bindings[i].Socket;
             Sockets[i] = s;
+            Injectors[s->PortId] = bindings[i].Injector;
             Poll[i] = new Libc.pollfd { fd = s->Fd, events = Libc.POLLIN };
             if (TxByPort[s->PortId] == null)
             {
@@ -39,6 +41,9 @@ internal sealed unsafe class SocketSet : IDisposable
 
     /// <summary>By PortId; null where the worker can't send.</summary>
     public XskSocket** TxByPort { get; }
+
+    /// <summary>By PortId; of the ports that have a socket here.</summary>
+    public Injector[] Injectors { get; } = new Injector[Capacities.Ports];
 
     public bool Contains(XskSocket* socket)
     {

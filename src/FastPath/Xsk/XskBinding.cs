@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Exceptions;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
 
@@ -13,15 +14,17 @@ internal sealed unsafe class XskBinding : IDisposable
     private readonly Umem _umem;
     private XskSocket* _socket;
 
-    public XskBinding(Umem umem, string interfaceName, uint ifindex, int queue, int portId)
+    /// <summary>Made in the namespace of the interface.</summary>
+    public XskBinding(Umem umem, string interfaceName, uint ifindex, int queue, int portId, WorkerTables* tables, Injector injector)
     {
         _umem = umem;
+        Injector = injector;
         Queue = queue;
         PortId = portId;
         _fd = FileDescriptor.FromCall(Libc.socket(Libc.AF_XDP, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 0), "socket(AF_XDP)", interfaceName);
         try
         {
-            Set(umem, interfaceName, ifindex, queue, portId);
+            Set(umem, interfaceName, ifindex, queue, portId, tables);
         }
         catch
         {
@@ -37,6 +40,9 @@ internal sealed unsafe class XskBinding : IDisposable
     public int PortId { get; }
 
     public int Fd => _fd.Number;
+
+    /// <summary>To Linux, for what its worker punts of its port.</summary>
+    public Injector Injector { get; }
 
     public XskSocket* Socket => _socket;
 
@@ -65,7 +71,7 @@ internal sealed unsafe class XskBinding : IDisposable
         _socket = null;
     }
 
-    private void Set(Umem umem, string interfaceName, uint ifindex, int queue, int portId)
+    private void Set(Umem umem, string interfaceName, uint ifindex, int queue, int portId, WorkerTables* tables)
     {
         XskBinding? sharer = umem.Sharer;
         if (sharer is null)
@@ -100,6 +106,7 @@ internal sealed unsafe class XskBinding : IDisposable
         {
             Fd = _fd.Number,
             PortId = portId,
+            Tables = tables,
             Rx = Ring(o.rx, Libc.XDP_PGOFF_RX_RING, (uint)sizeof(Libc.xdp_desc), interfaceName),
             Tx = Ring(o.tx, Libc.XDP_PGOFF_TX_RING, (uint)sizeof(Libc.xdp_desc), interfaceName),
             Fill = Ring(o.fr, Libc.XDP_UMEM_PGOFF_FILL_RING, sizeof(ulong), interfaceName),

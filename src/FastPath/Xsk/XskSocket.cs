@@ -16,6 +16,9 @@ internal unsafe struct XskSocket
     public int Fd;
     public int PortId;
 
+    /// <summary>Of the VRF that the port is in, for the worker that the socket belongs to.</summary>
+    public WorkerTables* Tables;
+
     /// <summary>Frames posted to the fill ring and not yet received.</summary>
     public uint Outstanding;
 

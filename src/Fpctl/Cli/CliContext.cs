@@ -14,7 +14,7 @@ internal sealed class CliContext
     private const int WidthWithoutTerminal = 160;
     private IAnsiConsole? _console;
 
-    private CliContext(Instance instance, bool json, string vrf)
+    private CliContext(Instance instance, bool json, string? vrf)
     {
         Instance = instance;
         Json = json;
@@ -26,8 +26,8 @@ internal sealed class CliContext
 
     public bool Json { get; }
 
-    /// <summary>The VRF asked for; "default" is the namespace in which the instance was started.</summary>
-    public string Vrf { get; }
+    /// <summary>The VRF asked for, null: none; "default" is the home VRF, the namespace in which the instance was started.</summary>
+    public string? Vrf { get; }
 
     public SegmentStore Segments { get; }
 
@@ -143,6 +143,6 @@ internal sealed class CliContext
         string name = parsed.GetValue(GlobalOptions.Instance)!;
         return Hosting.Instance.Fault(name) is string fault
             ? throw new CliError(fault, CliError.Usage)
-            : new CliContext(new Instance(name), parsed.GetValue(GlobalOptions.Json), parsed.GetValue(GlobalOptions.Vrf)!);
+            : new CliContext(new Instance(name), parsed.GetValue(GlobalOptions.Json), parsed.GetValue(GlobalOptions.Vrf));
     }
 }

@@ -15,11 +15,10 @@ internal static class GlobalOptions
 
     public static readonly Option<bool> Json = new("--json") { Description = "one JSON document on stdout", Recursive = true };
 
-    public static readonly Option<string> Vrf = new("--vrf")
+    public static readonly Option<string?> Vrf = new("--vrf")
     {
-        Description = "the VRF (network namespace) to show",
+        Description = "the VRF (network namespace) meant; default: the one the instance was started in (status, verify, vrf show: all)",
         HelpName = "NAME",
-        DefaultValueFactory = _ => "default",
         Recursive = true,
     };
 

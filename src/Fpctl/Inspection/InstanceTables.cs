@@ -4,40 +4,93 @@ using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Inspection;
 
-/// <summary>The tables of a running instance, attached read-only as they are asked for.</summary>
+/// <summary>The tables of a running instance, as one of its VRFs has them, attached read-only as they are asked for.</summary>
 /// <param name="find">A segment by its name in the store, or null when its writer hasn't put it yet.</param>
-internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> find) : IDisposable
+/// <param name="vrf">"" for the home VRF.</param>
+/// <param name="small">The VRF has no ports: see VrfFlags.Small.</param>
+internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> find, string vrf = "", bool small = false) : IDisposable
 {
     private readonly Dictionary<string, Segment> _segments = [];
+    private readonly Dictionary<string, InstanceTables> _others = [];
+    private readonly VrfSegments _tables = new(find, vrf, small);
     private Dictionary<uint, InterfaceRecord>? _interfaces;
 
     public static InstanceTables Open(SegmentStore store) => new((name, kind) => store.TryGetSegment(name, kind, writable: false));
 
+    /// <summary>"" for the home VRF.</summary>
+    public string VrfName => vrf;
+
+    /// <summary>All VRFs, the home VRF first. An instance whose fpmd hasn't begun has none.</summary>
+    public IReadOnlyList<VrfRecord> Vrfs => Find(SegmentNames.VrfDirectory, SegmentKind.VrfDirectory) is Segment s
+        ? [.. VrfDirectorySegment.Reader(s).All().Select(r => r.Value)]
+        : [];
+
+    /// <summary>The tables of another VRF of the instance, or null when it has none of that name.</summary>
+    /// <param name="name">"" for the home VRF, which also has a name.</param>
+    public InstanceTables? OfVrf(string name)
+    {
+        if (name == vrf)
+        {
+            return this;
+        }
+
+        if (!_others.TryGetValue(name, out InstanceTables? other))
+        {
+            if (name.Length == 0)
+            {
+                other = new InstanceTables(find);
+            }
+            else
+            {
+                int slot = Vrfs.ToList().FindIndex(r => r.Name.ToString() == name);
+                if (slot < 0)
+                {
+                    return null;
+                }
+
+                other = slot == VrfDirectorySegment.Home ? new InstanceTables(find) : new InstanceTables(find, name, (Vrfs[slot].Flags & VrfFlags.Small) != 0);
+            }
+
+            _others[name] = other;
+        }
+
+        return other;
+    }
+
+    /// <summary>fpmd has put the tables.</summary>
+    public bool HasVrf => Find(SegmentNames.Vrf, SegmentKind.Vrf) is not null;
+
+    /// <summary>What the tables of the VRF occupy, in bytes.</summary>
+    public ulong VrfMemory => _tables.Memory();
+
     public VrfState* Vrf => VrfSegment.State(Get(SegmentNames.Vrf, SegmentKind.Vrf));
 
     public RecordTableReader<DemotionRecord> Demotions =>
-        new(VrfSegment.Demotions(Get(SegmentNames.Vrf, SegmentKind.Vrf)), Capacities.Demotions);
+        new(VrfSegment.Demotions(Get(SegmentNames.Vrf, SegmentKind.Vrf)), Get(SegmentNames.Vrf, SegmentKind.Vrf).Capacity);
 
     /// <summary>The process that writes the configuration tables: it lives in the instance's network namespace.</summary>
     public int ManagerPid => Get(SegmentNames.Vrf, SegmentKind.Vrf).Header.WriterPid;
 
     public RecordTableReader<InterfaceRecord> InterfaceTable =>
-        new(Get(SegmentNames.Interface, SegmentKind.Interface).Body, Capacities.Interfaces);
+        new(Get(SegmentNames.Interface, SegmentKind.Interface).Body, Get(SegmentNames.Interface, SegmentKind.Interface).Capacity);
 
     public RecordTableReader<AddressRecord> Addresses =>
-        new(AddressSegment.Records(Get(SegmentNames.Address, SegmentKind.Address)), Capacities.Addresses);
+        new(AddressSegment.Records(Get(SegmentNames.Address, SegmentKind.Address)), Get(SegmentNames.Address, SegmentKind.Address).Capacity);
 
-    public RecordTableReader<RouteRecord> Routes => new(Get(SegmentNames.Route, SegmentKind.Route).Body, Capacities.Routes);
+    public RecordTableReader<RouteRecord> Routes => new(Get(SegmentNames.Route, SegmentKind.Route).Body, Get(SegmentNames.Route, SegmentKind.Route).Capacity);
 
-    public RecordTableReader<Route6Record> Routes6 => new(Get(SegmentNames.Route6, SegmentKind.Route6).Body, Capacities.Routes6);
+    public RecordTableReader<Route6Record> Routes6 => new(Get(SegmentNames.Route6, SegmentKind.Route6).Body, Get(SegmentNames.Route6, SegmentKind.Route6).Capacity);
 
-    public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), Capacities.Nexthops);
+    public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), NexthopsSegment.Capacity);
 
-    public RecordTableReader<NeighbourRecord> Neighbours => new(NeighbourSegment.Records(NeighboursSegment), Capacities.Neighbours);
+    public RecordTableReader<NeighbourRecord> Neighbours => new(NeighbourSegment.Records(NeighboursSegment), NeighboursSegment.Capacity);
 
     public NeighbourHash NeighbourHash => NeighbourSegment.Hash(NeighboursSegment);
 
     public Segment Fib => Get(SegmentNames.Fib4, SegmentKind.Fib4);
+
+    /// <summary>IPv4 is looked up in DIR-24-8 (in a VRF with ports), not in a trie.</summary>
+    public bool HasFib4 => !small;
 
     public FibTrieReader Tries => FibTrieSegment.Reader(Get(SegmentNames.FibTrie, SegmentKind.FibTrie));
 
@@ -107,6 +160,14 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
     /// <summary>The FIB entry that decides for an address: nexthop index and the length of the prefix it came from.</summary>
     public (int Nexthop, int Depth) FibEntry(uint address)
     {
+        if (small)
+        {
+            FibTrieReader tries = Tries;
+            int slot = tries.Find(FibFamily.Ipv4, KernelNames.TableMain);
+            uint entry = slot < 0 ? 0 : tries.Lookup(slot, address);
+            return (SharedMemory.Tables.FibEntry.Nexthop(entry), SharedMemory.Tables.FibEntry.Depth(entry));
+        }
+
         Fib4Reader fib = Fib4Segment.Reader(Fib);
         uint e = Volatile.Read(ref fib.Table24[address >> 8]);
         if ((e & Fib4Reader.GroupFlag) != 0)
@@ -151,10 +212,26 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
         }
 
         _segments.Clear();
+        _tables.Dispose();
+        foreach (InstanceTables other in _others.Values)
+        {
+            other.Dispose();
+        }
+
+        _others.Clear();
     }
+
+    /// <summary>Of the VRF's tables; the rest is the instance's.</summary>
+    private static bool IsOfVrf(SegmentKind kind) =>
+        kind is not (SegmentKind.VrfDirectory or SegmentKind.FastPathState or SegmentKind.Worker or SegmentKind.TimeSeries);
 
     private Segment? Find(string name, SegmentKind kind)
     {
+        if (IsOfVrf(kind))
+        {
+            return _tables.TryGet(name, kind);
+        }
+
         if (!_segments.TryGetValue(name, out Segment? s))
         {
             s = find(name, kind);

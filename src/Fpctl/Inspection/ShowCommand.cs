@@ -2,7 +2,8 @@ using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using FastPathSync.Fpctl.Cli;
-using FastPathSync.Fpctl.Features.Vrf;
+using FastPathSync.Linux;
+using FastPathSync.SharedMemory.Tables;
 using Spectre.Console;
 
 namespace FastPathSync.Fpctl.Inspection;
@@ -24,19 +25,35 @@ internal static class ShowCommand
             return 0;
         });
 
-    /// <summary>The tables of the instance, once it is sure that the VRF asked for is its own.</summary>
+    /// <summary>The tables of the VRF asked for, else of the home VRF.</summary>
     public static InstanceTables Open(CliContext context)
     {
-        InstanceTables tables = new(context.TryOpenSegment);
-        if (context.Vrf != "default" && context.Vrf != VrfReader.NamespaceName(tables.ManagerPid))
+        InstanceTables home = new(context.TryOpenSegment);
+        if (context.Vrf is null or NetworkNamespace.Unnamed || IsHome(home, context.Vrf))
         {
-            throw new CliError(
-                $"vrf '{context.Vrf}': instance '{context.Instance}' serves '{VrfReader.NamespaceName(tables.ManagerPid)}' only; leave --vrf out",
-                CliError.Usage);
+            return home;
         }
 
-        return tables;
+        VrfRecord? found = home.Vrfs.Skip(1).Where(v => v.Name.ToString() == context.Vrf).Cast<VrfRecord?>().FirstOrDefault();
+        home.Dispose();
+        return found is VrfRecord v
+            ? new InstanceTables(context.TryOpenSegment, context.Vrf, (v.Flags & VrfFlags.Small) != 0)
+            : throw new CliError(
+                $"vrf '{context.Vrf}': instance '{context.Instance}' has no VRF of this name; `fpctl vrf show` lists those it has (start it with --port {context.Vrf}/IF, or --vrfs {context.Vrf})",
+                CliError.Usage);
     }
+
+    /// <summary>The VRFs asked for: one, or all of the instance. The tables are disposed of with those given back.</summary>
+    public static (InstanceTables Owner, IReadOnlyList<InstanceTables> Vrfs) OpenAll(CliContext context)
+    {
+        InstanceTables owner = Open(context);
+        return context.Vrf is not null
+            ? (owner, [owner])
+            : (owner, [owner, .. owner.Vrfs.Skip(1).Select(v => owner.OfVrf(v.Name.ToString())).OfType<InstanceTables>()]);
+    }
+
+    private static bool IsHome(InstanceTables tables, string name) =>
+        name == (tables.Vrfs is [VrfRecord home, ..] ? home.Name.ToString() : NetworkNamespace.Unnamed);
 
     public static void Print<T>(
         CliContext context, IEnumerable<T> objects, JsonTypeInfo<IEnumerable<T>> json, string[] columns, Func<T, IEnumerable<string[]>> cells)

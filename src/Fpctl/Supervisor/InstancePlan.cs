@@ -13,7 +13,7 @@ internal sealed record DaemonPlan(string Name, string Program, IReadOnlyList<str
 /// <summary>instance.json: what `fpctl start` was asked for, and what the supervisor is to run. Written once.</summary>
 /// <param name="Schema">The layout version of shared memory (SegmentHeader.CurrentLayoutVersion) of the programs that were started.</param>
 /// <param name="NetworkNamespace">Inode of /proc/self/ns/net.</param>
-/// <param name="Ports">Interface names, by PortId.</param>
+/// <param name="Ports">[VRF/]IF, by PortId.</param>
 internal sealed record InstancePlan(
     uint Schema,
     string Instance,

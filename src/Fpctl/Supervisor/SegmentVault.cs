@@ -7,7 +7,7 @@ namespace FastPathSync.Fpctl.Supervisor;
 /// <summary>The server side of SegmentStore: descriptors by name. As long as one is kept here, its memory lives.</summary>
 internal sealed class SegmentVault : IDisposable
 {
-    private const int MaximumSegments = 256;
+    private const int MaximumSegments = 2 * Capacities.Vrfs;
     private readonly Dictionary<string, FileDescriptor> _segments = [];
 
     public int Count => _segments.Count;
@@ -21,6 +21,17 @@ internal sealed class SegmentVault : IDisposable
         {
             passed?.Dispose();
             return _segments.TryGetValue(name, out reply) ? 0 : Errno.ENOENT;
+        }
+
+        if (operation == SegmentStore.Drop)
+        {
+            passed?.Dispose();
+            if (_segments.Remove(name, out FileDescriptor? gone))
+            {
+                gone.Dispose();
+            }
+
+            return 0;
         }
 
         if (passed is null || operation is not (SegmentStore.Put or SegmentStore.Keep) || name.Length == 0)

@@ -347,7 +347,7 @@ internal sealed unsafe class Supervisor : IDisposable
             byte operation = _buffer[0];
             switch (operation)
             {
-                case SegmentStore.Put or SegmentStore.Get or SegmentStore.Keep:
+                case SegmentStore.Put or SegmentStore.Get or SegmentStore.Keep or SegmentStore.Drop:
                     Reply(client, _vault.Handle(operation, _buffer.AsSpan(1, n - 1), passed, out FileDescriptor? segment), segment);
                     _changed |= operation != SegmentStore.Get;
                     break;

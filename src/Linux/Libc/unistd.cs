@@ -6,6 +6,7 @@ namespace FastPathSync.Linux;
 public static unsafe partial class Libc
 {
     public const int O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0x40, O_NONBLOCK = 0x800, O_CLOEXEC = 0x80000;
+    public const int SEEK_END = 2, SEEK_DATA = 3, SEEK_HOLE = 4;
     public const int LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8;
     public const int SIGHUP = 1, SIGINT = 2, SIGKILL = 9, SIGTERM = 15;
     public const int CLOCK_MONOTONIC = 1, CLOCK_MONOTONIC_COARSE = 6;

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 using FastPathSync.Linux;
 
@@ -14,10 +15,12 @@ public sealed unsafe class NetlinkSocket : IDisposable
 {
     public const int NETLINK_ROUTE = 0, NETLINK_SOCK_DIAG = 4, NETLINK_XFRM = 6, NETLINK_NETFILTER = 12;
 
+    /// <summary>Of what one recv may bring. Lent only while an answer is awaited: a thousand idle sockets need none.</summary>
+    private const int BufferSize = 256 * 1024;
+
     private const int NETLINK_ADD_MEMBERSHIP = 1, NETLINK_EXT_ACK = 11, NETLINK_GET_STRICT_CHK = 12;
     private readonly FileDescriptor _fd;
     private readonly string _name;
-    private readonly byte[] _buffer = new byte[256 * 1024];
     private uint _sequence;
 
     public NetlinkSocket(int protocol)
@@ -73,10 +76,11 @@ public sealed unsafe class NetlinkSocket : IDisposable
     {
         uint sequence = Send(request);
         bool consistent = true;
+        using Lent buffer = new();
         while (true)
         {
-            int n = Receive();
-            foreach (NetlinkMessage m in new NetlinkMessages(_buffer.AsSpan(0, n)))
+            int n = Receive(buffer.Bytes);
+            foreach (NetlinkMessage m in new NetlinkMessages(buffer.Bytes.AsSpan(0, n)))
             {
                 if (m.Header.Sequence != sequence)
                 {
@@ -120,10 +124,11 @@ public sealed unsafe class NetlinkSocket : IDisposable
     public int Exchange(NetlinkRequest request, NetlinkMessageHandler? handler)
     {
         uint sequence = Send(request);
+        using Lent buffer = new();
         while (true)
         {
-            int n = Receive();
-            foreach (NetlinkMessage m in new NetlinkMessages(_buffer.AsSpan(0, n)))
+            int n = Receive(buffer.Bytes);
+            foreach (NetlinkMessage m in new NetlinkMessages(buffer.Bytes.AsSpan(0, n)))
             {
                 if (m.Header.Sequence != sequence)
                 {
@@ -160,10 +165,11 @@ public sealed unsafe class NetlinkSocket : IDisposable
 
         _sequence += (uint)left;
         SendBytes(request.Bytes);
+        using Lent buffer = new();
         while (left > 0)
         {
-            int n = Receive();
-            foreach (NetlinkMessage m in new NetlinkMessages(_buffer.AsSpan(0, n)))
+            int n = Receive(buffer.Bytes);
+            foreach (NetlinkMessage m in new NetlinkMessages(buffer.Bytes.AsSpan(0, n)))
             {
                 uint i = m.Header.Sequence - first;
                 if (m.Type == Nlm.NLMSG_ERROR && i < (uint)results.Length)
@@ -216,11 +222,18 @@ public sealed unsafe class NetlinkSocket : IDisposable
         }
     }
 
-    private int Receive()
+    private readonly struct Lent() : IDisposable
+    {
+        public byte[] Bytes { get; } = ArrayPool<byte>.Shared.Rent(BufferSize);
+
+        public void Dispose() => ArrayPool<byte>.Shared.Return(Bytes);
+    }
+
+    private int Receive(byte[] buffer)
     {
         while (true)
         {
-            int n = ReceiveEvents(_buffer, wait: true);
+            int n = ReceiveEvents(buffer, wait: true);
             if (n > 0)
             {
                 return n;

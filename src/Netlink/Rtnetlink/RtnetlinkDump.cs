@@ -70,6 +70,8 @@ public sealed class RtnetlinkDump : IDisposable
 
     public List<RuleMessage> Rules4() => Collect<RuleMessage>(() => RuleMessage.Dump(Rtm.AF_INET), RuleMessage.TryParse);
 
+    public List<RuleMessage> Rules6() => Collect<RuleMessage>(() => RuleMessage.Dump(Rtm.AF_INET6), RuleMessage.TryParse);
+
     public List<QdiscMessage> Qdiscs() => Collect<QdiscMessage>(QdiscMessage.Dump, QdiscMessage.TryParse);
 
     public void Dispose() => _socket.Dispose();

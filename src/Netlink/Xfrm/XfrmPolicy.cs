@@ -10,7 +10,7 @@ public static class Xfrm
     public const ushort XFRM_MSG_NEWPOLICY = 0x13, XFRM_MSG_GETPOLICY = 0x15, XFRM_MSG_GETDEFAULT = 0x28;
     public const byte XFRM_POLICY_IN = 0, XFRM_POLICY_OUT = 1, XFRM_POLICY_FWD = 2;
     public const byte XFRM_USERPOLICY_UNSPEC = 0, XFRM_USERPOLICY_BLOCK = 1, XFRM_USERPOLICY_ACCEPT = 2;
-    public const ushort AF_UNSPEC = 0, AF_INET = 2;
+    public const ushort AF_UNSPEC = 0, AF_INET = 2, AF_INET6 = 10;
 
     /// <summary>Asks for every policy of the namespace.</summary>
     public static NetlinkRequest DumpPolicies() => new NetlinkRequest().Begin(XFRM_MSG_GETPOLICY, Nlm.NLM_F_REQUEST | Nlm.NLM_F_DUMP, new UserPolicyId());
@@ -42,6 +42,8 @@ public readonly record struct XfrmPolicy(ushort Family, byte Direction, byte Act
 
     /// <summary>Whether it can match IPv4 packets.</summary>
     public bool IsIpv4 => Family is Xfrm.AF_INET or Xfrm.AF_UNSPEC;
+
+    public bool IsIpv6 => Family is Xfrm.AF_INET6 or Xfrm.AF_UNSPEC;
 
     public static bool TryParse(in NetlinkMessage message, out XfrmPolicy policy)
     {

@@ -9,31 +9,44 @@ public sealed class SegmentException(string segment, string cause)
     public string Segment { get; } = segment;
 }
 
-/// <summary>One mapped memfd: a header, then a table.</summary>
+/// <summary>One mapped memfd, a header, then a table; or one of the tables that share a memfd (see VrfTablesSegment).</summary>
 public sealed unsafe class Segment : IDisposable
 {
-    private readonly MemoryMapping _mapping;
+    private readonly MemoryMapping? _mapping;
+    private readonly byte* _address;
+    private readonly nuint _offset;
 
     private Segment(string name, FileDescriptor file, MemoryMapping mapping)
     {
         Name = name;
         File = file;
         _mapping = mapping;
+        _address = mapping.Address;
+        BodyLength = mapping.Length - SegmentHeader.Size;
+    }
+
+    private Segment(string name, Segment whole, nuint offset, nuint length)
+    {
+        Name = name;
+        File = whole.File;
+        _address = whole._address + offset;
+        _offset = whole._offset + offset;
+        BodyLength = length - SegmentHeader.Size;
     }
 
     public string Name { get; }
 
     public FileDescriptor File { get; }
 
-    public ref SegmentHeader Header => ref *(SegmentHeader*)_mapping.Address;
+    public ref SegmentHeader Header => ref *(SegmentHeader*)_address;
+
+    /// <summary>Records that the table has room for.</summary>
+    public int Capacity => (int)Header.Capacity;
 
     /// <summary>The first byte behind the header (128-byte aligned).</summary>
-    public byte* Body => _mapping.Address + SegmentHeader.Size;
+    public byte* Body => _address + SegmentHeader.Size;
 
-    /// <summary>Header and body.</summary>
-    public MemoryMapping Mapping => _mapping;
-
-    /// <summary>The memory behind it: its pages that anybody has touched (st_blocks).</summary>
+    /// <summary>The memory behind its memfd: the pages that anybody has touched (st_blocks).</summary>
     public long ResidentBytes
     {
         get
@@ -44,7 +57,10 @@ public sealed unsafe class Segment : IDisposable
         }
     }
 
-    public nuint BodyLength => _mapping.Length - SegmentHeader.Size;
+    /// <summary>Header and body; of a table that shares its memfd there is none.</summary>
+    public MemoryMapping Mapping => _mapping ?? throw new InvalidOperationException($"{Name} is a part of a segment");
+
+    public nuint BodyLength { get; }
 
     /// <summary>Makes a new zeroed segment. Pages cost memory only once touched.</summary>
     public static Segment Create(string name, SegmentKind kind, ulong capacity, nuint bodyLength)
@@ -54,12 +70,21 @@ public sealed unsafe class Segment : IDisposable
         LinuxException.ThrowIfNegative(Libc.ftruncate(file.Number, (long)length), "ftruncate", name);
         MemoryMapping mapping = MemoryMapping.Map(file, length, writable: true, name);
         Segment s = new(name, file, mapping);
-        s.Header.LayoutVersion = SegmentHeader.CurrentLayoutVersion;
-        s.Header.Kind = kind;
-        s.Header.Capacity = capacity;
-        s.Header.WriterPid = Libc.getpid();
-        Volatile.Write(ref s.Header.Magic, SegmentHeader.MagicValue);
+        s.Begin(kind, capacity);
         return s;
+    }
+
+    /// <summary>A table inside this memory; it lives as long as this segment does.</summary>
+    internal Segment Part(string name, nuint offset, nuint length) => new(name, this, offset, length);
+
+    /// <summary>Writes the header of a table whose memory is zero.</summary>
+    internal void Begin(SegmentKind kind, ulong capacity)
+    {
+        Header.LayoutVersion = SegmentHeader.CurrentLayoutVersion;
+        Header.Kind = kind;
+        Header.Capacity = capacity;
+        Header.WriterPid = Libc.getpid();
+        Volatile.Write(ref Header.Magic, SegmentHeader.MagicValue);
     }
 
     /// <summary>Maps an existing segment, refusing whatever is not exactly this layout.</summary>
@@ -87,6 +112,39 @@ public sealed unsafe class Segment : IDisposable
         return s;
     }
 
+    /// <summary>
+    /// The stretches of the body, as [from, to), in which something may have been written. The rest was never touched, is zero,
+    /// and should stay so: merely reading it through the mapping makes it cost memory.
+    /// </summary>
+    public List<(nuint From, nuint To)> Touched(nuint from, nuint length)
+    {
+        List<(nuint, nuint)> stretches = [];
+        long begin = (long)(_offset + SegmentHeader.Size + from), end = begin + (long)length;
+        for (long at = begin; at < end;)
+        {
+            long data = Libc.lseek(File.Number, at, Libc.SEEK_DATA);
+            if (data < 0 || data >= end)
+            {
+                break; // ENXIO: nothing but a hole up to the end
+            }
+
+            at = Math.Min(end, Libc.lseek(File.Number, data, Libc.SEEK_HOLE) is long hole && hole >= 0 ? hole : end);
+            stretches.Add(((nuint)(data - begin) + from, (nuint)(at - begin) + from));
+        }
+
+        return stretches;
+    }
+
+    /// <summary>What the memfd occupies; what was never touched doesn't count.</summary>
+    public ulong AllocatedBytes
+    {
+        get
+        {
+            ulong* stat = stackalloc ulong[18]; // struct stat of asm/stat.h; st_blocks, in units of 512 bytes, at byte 64
+            return Libc.fstat(File.Number, stat) == 0 ? stat[8] * 512 : 0;
+        }
+    }
+
     /// <summary>The writer says that it is alive.</summary>
     public void Beat()
     {
@@ -94,10 +152,14 @@ public sealed unsafe class Segment : IDisposable
         Volatile.Write(ref Header.Heartbeat, MonotonicClock.Nanoseconds);
     }
 
+    /// <summary>A part has nothing of its own to give back.</summary>
     public void Dispose()
     {
-        _mapping.Dispose();
-        File.Dispose();
+        if (_mapping is not null)
+        {
+            _mapping.Dispose();
+            File.Dispose();
+        }
     }
 
     private static nuint RoundUp(nuint value, nuint unit) => (value + unit - 1) / unit * unit;

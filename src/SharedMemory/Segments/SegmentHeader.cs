@@ -20,6 +20,10 @@ public enum SegmentKind : uint
     TimeSeries = 12,
     FibTrie = 13,
     Route6 = 21,
+    VrfDirectory = 32,
+
+    /// <summary>All tables of a VRF without ports, in one memfd.</summary>
+    VrfTables = 33,
 }
 
 /// <summary>The first 128 bytes of every segment. Written by the segment's one writer.</summary>
@@ -30,7 +34,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x4650_5353_4d45_4d31; // "FPSSMEM1"
 
     /// <summary>Raised whenever the layout of any segment changes; a different version is rebuilt, never guessed at.</summary>
-    public const uint CurrentLayoutVersion = 5;
+    public const uint CurrentLayoutVersion = 6;
 
     public ulong Magic;
     public uint LayoutVersion;

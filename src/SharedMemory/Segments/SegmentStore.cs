@@ -11,13 +11,14 @@ namespace FastPathSync.SharedMemory;
 /// <remarks>
 /// One request per packet: {operation u8, name utf-8}; the descriptor of a PUT goes beside it. One reply per request:
 /// {errno i32 big-endian}, with the descriptor beside it for GET. PUT replaces. GET of what is not there: ENOENT.
-/// KEEP is a PUT that is refused with EEXIST when the name is taken: it re-supplies a store that was restarted.
+/// KEEP is a PUT that is refused with EEXIST when the name is taken: it re-supplies a store that was restarted. DROP of
+/// what is not there succeeds.
 /// A supervisor that hangs (SIGSTOP) must not take its readers along: no request waits longer than s_answer, and then
 /// throws ETIMEDOUT. Who writes a segment can't do without it and asks again for a while.
 /// </remarks>
 public sealed class SegmentStore(string socketPath)
 {
-    public const byte Put = 1, Get = 2, Keep = 3;
+    public const byte Put = 1, Get = 2, Keep = 3, Drop = 4;
 
     private static readonly TimeSpan s_answer = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan s_writersPatience = TimeSpan.FromSeconds(5);
@@ -36,6 +37,15 @@ public sealed class SegmentStore(string socketPath)
         if (PatientRequest(Keep, segment.Name, segment.File, s_writersPatience, out _) is int errno and not 0 and not Errno.EEXIST)
         {
             throw new LinuxException(errno, "keep segment", segment.Name);
+        }
+    }
+
+    /// <summary>Makes the store forget a segment; its memory goes with the last process that has it mapped.</summary>
+    public void DropSegment(string name)
+    {
+        if (PatientRequest(Drop, name, null, s_writersPatience, out _) is int errno and not 0)
+        {
+            throw new LinuxException(errno, "drop segment", name);
         }
     }
 

@@ -1,3 +1,4 @@
+using FastPathSync.CacheManager.Features.Demotion;
 using FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.CacheManager.Tests.Demotion;
@@ -58,11 +59,38 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
         using Watched w = new(output);
         w.Shell("iptables -L; iptables -t nat -L; iptables -t mangle -L; iptables-legacy -L; iptables-legacy -t nat -L; "
             + "iptables -A INPUT -j ACCEPT; iptables -A OUTPUT -j ACCEPT; iptables -P INPUT DROP; iptables-legacy -A INPUT -j ACCEPT; iptables-legacy -P OUTPUT DROP; "
-            + "ip6tables -A FORWARD -j DROP; "
+            + "ip6tables -A INPUT -j DROP; ip6tables-legacy -A INPUT -j DROP; "
             + "nft add table inet t; nft add chain inet t f '{ type filter hook forward priority 0; policy accept; }'; nft add chain inet t unhooked; nft add rule inet t unhooked drop; "
             + "nft add table arp a; nft add chain arp a i '{ type filter hook input priority 0; }'; nft add rule arp a i accept; "
             + "nft add table bridge b; nft add chain bridge b f '{ type filter hook forward priority 0; }'; nft add rule bridge b f accept");
         w.ExpectNothing();
+    }
+
+    [Fact]
+    public void CausesOfIpv6DemoteIpv6Only()
+    {
+        using Watched w = new(output);
+        w.Shell("ip6tables -A FORWARD -j DROP");
+        w.Expect("nft chain ip6 filter FORWARD", DemotionEffect.Vrf, Families.Ipv6);
+        w.Shell("ip6tables -F");
+        w.ExpectEnd("nft chain ip6 filter FORWARD");
+        w.Shell("ip6tables-legacy -t mangle -P FORWARD DROP");
+        w.Expect("ip6tables-legacy table mangle", DemotionEffect.Vrf, Families.Ipv6);
+        w.Shell("ip6tables-legacy -t mangle -P FORWARD ACCEPT; ip6tables-legacy -t raw -A PREROUTING -s 2001:db8::/32 -j ACCEPT");
+        w.ExpectEnd("ip6tables-legacy table mangle");
+        w.Expect("ip6tables-legacy table raw", DemotionEffect.Vrf, Families.Ipv6);
+        w.Shell("ip6tables-legacy -t raw -F");
+        w.ExpectEnd("ip6tables-legacy table raw");
+        w.Shell("ip -6 rule add prio 100 from 2001:db8::/32 table 99");
+        w.Expect("ip -6 rule 100", DemotionEffect.Vrf, Families.Ipv6);
+        w.Shell("ip -6 rule del prio 100");
+        w.ExpectEnd("ip -6 rule 100");
+        w.Shell("ip xfrm policy add dir fwd src 2001:db8::/32 dst ::/0 action block");
+        w.Expect("ip xfrm policy dir fwd", DemotionEffect.Vrf, Families.Ipv6);
+        w.Shell("ip xfrm policy add dir fwd src 10.0.0.0/8 dst 0.0.0.0/0 action block");
+        w.Expect("ip xfrm policy dir fwd", DemotionEffect.Vrf, Families.Both);
+        w.Shell("ip xfrm policy flush");
+        w.ExpectEnd("ip xfrm policy dir fwd");
     }
 
     [Fact]
@@ -150,7 +178,6 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
         w.Expect("ip rule 32766", DemotionEffect.Vrf);
         w.Shell("ip rule del pref 32766 iif r0");
         w.ExpectEnd("ip rule 32766");
-        w.Shell("ip -6 rule add pref 100 lookup 100");
         w.ExpectNothing();
     }
 
@@ -165,7 +192,7 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
         w.Shell("ip xfrm policy flush");
         w.ExpectEnd("ip xfrm policy dir fwd");
         w.ExpectEnd("ip xfrm policy dir out");
-        w.Shell("ip xfrm policy add src 10.1.0.0/24 dst 10.2.0.0/24 dir in action block; ip xfrm policy add src 2001:db8::/64 dst ::/0 dir fwd action block");
+        w.Shell("ip xfrm policy add src 10.1.0.0/24 dst 10.2.0.0/24 dir in action block; ip xfrm policy add src 2001:db8::/64 dst ::/0 dir in action block");
         w.ExpectNothing();
     }
 

@@ -25,6 +25,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
     private readonly Thread _announcer;
     private readonly Lock _lock = new();
     private readonly Dictionary<string, (string Reason, DemotionEffect Effect, uint IfIndex, long At)> _raised = [];
+    private readonly Dictionary<string, Families> _families = [];
     private readonly Dictionary<string, long> _ended = [];
     private IReadOnlyCollection<InterfaceInfo> _interfaces = [];
     private volatile bool _stop;
@@ -111,6 +112,13 @@ internal sealed class Watched : IDemotionSink, IDisposable
         return reason;
     }
 
+    /// <summary>The same, of the whole VRF and for these families only.</summary>
+    public void Expect(string @object, DemotionEffect effect, Families families)
+    {
+        WaitFor(() => _families.GetValueOrDefault(@object), f => f == families, $"{@object} to be raised for {families}");
+        Expect(@object, effect);
+    }
+
     /// <summary>It ends by the last command, in time.</summary>
     public void ExpectEnd(string @object)
     {
@@ -130,6 +138,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
         lock (_lock)
         {
             _raised[@object] = (reason, effect, ifindex, Stopwatch.GetTimestamp());
+            _families[@object] = families;
         }
     }
 
@@ -138,6 +147,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
         lock (_lock)
         {
             _raised.Remove(@object);
+            _families.Remove(@object);
             _ended[@object] = Stopwatch.GetTimestamp();
         }
     }

@@ -21,7 +21,7 @@ internal sealed class Router : IDisposable
     private static int _count;
     private readonly string _name = $"cm-{Environment.ProcessId}-{Interlocked.Increment(ref _count)}";
     private readonly LogLines _log = new();
-    private readonly SyncEngine _engine;
+    private readonly SyncLoop _engine;
     private readonly Thread _thread;
     private readonly RtnetlinkDump _dump;
 
@@ -43,8 +43,7 @@ internal sealed class Router : IDisposable
 
             _dump = RtnetlinkDump.InNamespace(NamespacePath);
             Manager = new FakeFpManager();
-            _engine = new SyncEngine(Manager.Endpoint, receiveBuffer, _log);
-            _engine.FirstNoSpaceRetry = noSpaceRetry ?? _engine.FirstNoSpaceRetry;
+            _engine = new SyncLoop(Manager.Endpoint, receiveBuffer, _log) { FirstNoSpaceRetry = noSpaceRetry };
             _thread = NetworkNamespace.Run(NamespacePath, () =>
             {
                 Thread t = new(_engine.Run) { IsBackground = true };

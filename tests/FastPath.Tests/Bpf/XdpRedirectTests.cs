@@ -13,6 +13,7 @@ public sealed unsafe class XdpRedirectTests : IDisposable
 {
     private const uint XDP_PASS = 2;
     private const ulong RouterMac = 0x02 | (1ul << 32) | (1ul << 40); // 02:00:00:00:01:01
+    private readonly XdpHeartbeat _heartbeat = new();
     private readonly XdpShared _shared;
     private readonly BpfObject _program;
     private readonly ulong* _config;
@@ -21,11 +22,11 @@ public sealed unsafe class XdpRedirectTests : IDisposable
     public XdpRedirectTests()
     {
         Assert.SkipUnless(Libc.geteuid() == 0, "needs root: eBPF");
-        _shared = new XdpShared();
+        _shared = new XdpShared(_heartbeat);
         _program = Load(generic: false);
         _config = (ulong*)_program.MapMemory(".data.config");
         *_config = XdpLayout.Config(RouterMac, new Admission(1514));
-        _shared.Watch(1);
+        _heartbeat.Watch(1);
         Beat();
     }
 
@@ -109,7 +110,7 @@ public sealed unsafe class XdpRedirectTests : IDisposable
     public void AWorkerWithoutProgressIsNoticedAndItsReturnToo()
     {
         byte[] plain = LabFrames.Udp();
-        Assert.True(RouterLab.Eventually(() => !_shared.Alive, 200));
+        Assert.True(RouterLab.Eventually(() => !_heartbeat.Alive, 200));
         Passes(PassReason.HeartbeatLost, plain);
         Passes(PassReason.HeartbeatLost, With(plain, 13, 6));
         Beat();
@@ -155,6 +156,7 @@ public sealed unsafe class XdpRedirectTests : IDisposable
     {
         _program?.Dispose();
         _shared?.Dispose();
+        _heartbeat.Dispose();
     }
 
     private static byte[] Ipv6(string source = "2001:db8::1", string destination = "2001:db8:1::1", int payload = 20) =>
@@ -170,8 +172,8 @@ public sealed unsafe class XdpRedirectTests : IDisposable
     /// <summary>The timer looks every 10 ms: alive once it saw the counter move.</summary>
     private void Beat() => Assert.True(RouterLab.Eventually(() =>
     {
-        ++*_shared.Beat(0);
-        return _shared.Alive;
+        ++*_heartbeat.Beat(0);
+        return _heartbeat.Alive;
     }));
 
     private BpfObject Load(bool generic)

@@ -30,7 +30,7 @@ public sealed unsafe class LabTables : IDisposable
         _table24 = (uint*)Map(4 << 24, huge: true);
         _groups = (uint*)Map((nuint)Capacities.Fib4Groups * 1024, huge: true);
         NeighbourBucket* buckets = (NeighbourBucket*)Map((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket));
-        _neighbours = new NeighbourHash(buckets);
+        _neighbours = new NeighbourHash(buckets, Capacities.NeighbourBuckets);
         _addresses = new RecordTableWriter<AddressRecord>(Map(RecordTable.BytesFor<AddressRecord>(Capacities.Addresses)), Capacities.Addresses);
         _trieSegment = Segment.Create(
             SegmentNames.FibTrie, SegmentKind.FibTrie, Capacities.FibTrieUnits, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
@@ -100,7 +100,7 @@ public sealed unsafe class LabTables : IDisposable
 
     public void AddNeighbour(uint ifindex, IpAddress key, int adjacency)
     {
-        ulong i = NeighbourHash.Home(ifindex, key);
+        ulong i = _neighbours.Home(ifindex, key);
         while (_neighbours.Bucket(i)->IfIndex != 0 && (_neighbours.Bucket(i)->IfIndex != ifindex || _neighbours.Bucket(i)->Address != key))
         {
             i++;

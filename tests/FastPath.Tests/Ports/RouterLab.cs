@@ -312,9 +312,9 @@ internal sealed unsafe class RouterLab : IDisposable
         Assert.True(p.ExitCode == 0, $"{program} {arguments}: {error}{output}");
     }
 
-    private Segment Make(string name, SegmentKind kind, nuint length, ulong capacity = 1)
+    private Segment Make(string name, SegmentKind kind, nuint length)
     {
-        Segment s = Segment.Create(name, kind, capacity, length);
+        Segment s = Segment.Create(name, kind, (ulong)VrfSizes.Full.Of(kind), length);
         _segments.Add(s);
         _store.Put(s);
         return s;
@@ -332,7 +332,7 @@ internal sealed unsafe class RouterLab : IDisposable
         Segment adjacency = Make(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);
         (_address, _nexthop) = (address, nexthop);
         Segment fib = Make(SegmentNames.Fib4, SegmentKind.Fib4, Fib4Segment.BodyLength);
-        _tries = Make(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits), Capacities.FibTrieUnits);
+        _tries = Make(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         _ = Make(SegmentNames.UseStamps, SegmentKind.UseStamps, UseStampSegment.BodyLength);
 
         RecordTableWriter<AddressRecord> addresses = new(AddressSegment.Records(address), Capacities.Addresses);

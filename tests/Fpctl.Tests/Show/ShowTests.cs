@@ -167,7 +167,7 @@ public sealed unsafe class ShowTests : IDisposable
         (c->Rx, c->Tx, c->Forwarded) = (9, 8, 7);
         AssertJson(
             """{"ifname":"r1","ifindex":11,"id":1,"vrf":"default","mode":"native","zerocopy":false,"queues":1,"mtu":1500,"maxMtu":3000,"state":"up","address":"02:00:00:00:00:0b","rx":9,"tx":8,"forwarded":7}""",
-            JsonSerializer.Serialize(new PortReader(_instance.Tables).Show("default").Skip(1), FpctlJson.Default.IEnumerablePortView).Trim('[', ']'));
+            JsonSerializer.Serialize(new PortReader(_instance.Tables).Show(onlyThis: false).Skip(1), FpctlJson.Default.IEnumerablePortView).Trim('[', ']'));
     }
 
     [Fact]
@@ -176,7 +176,7 @@ public sealed unsafe class ShowTests : IDisposable
         _instance.Vrf->Synchronized = 1;
         _instance.Vrf->PassAll = Families.Both;
         _instance.Route("10.9.0.0/16", _instance.OnLink(TestInstance.R1));
-        VrfView v = new VrfReader(_instance.Tables).Show("blue");
+        VrfView v = Assert.Single(new VrfReader(_instance.Tables).Show(onlyThis: false));
         Assert.Equal(("blue", true, true, 1, 3), (v.Name, v.Synced, v.PassAll, v.Tables.Routes.Used, v.Tables.Interfaces.Used));
     }
 

@@ -22,6 +22,9 @@ internal sealed unsafe class TestInstance : IDisposable
     public TestInstance()
     {
         Add(SegmentNames.Vrf, SegmentKind.Vrf, VrfSegment.BodyLength);
+        Add(SegmentNames.VrfDirectory, SegmentKind.VrfDirectory, VrfDirectorySegment.BodyLength);
+        RecordTableWriter<VrfRecord> vrfs = new(this[SegmentNames.VrfDirectory].Body, this[SegmentNames.VrfDirectory].Capacity);
+        vrfs.Write(vrfs.Allocate(), new VrfRecord { Name = Text256.From("blue"), Ports = 2 });
         Add(SegmentNames.Interface, SegmentKind.Interface, RecordTable.BytesFor<InterfaceRecord>(Capacities.Interfaces));
         Add(SegmentNames.Address, SegmentKind.Address, AddressSegment.BodyLength);
         Add(SegmentNames.Route, SegmentKind.Route, RecordTable.BytesFor<RouteRecord>(Capacities.Routes));
@@ -72,7 +75,7 @@ internal sealed unsafe class TestInstance : IDisposable
         return a;
     }
 
-    public Segment Add(string name, SegmentKind kind, nuint bytes) => _segments[name] = Segment.Create(name, kind, 0, bytes);
+    public Segment Add(string name, SegmentKind kind, nuint bytes) => _segments[name] = Segment.Create(name, kind, (ulong)VrfSizes.Full.Of(kind), bytes);
 
     public void Interface(uint ifindex, string name, ushort port, uint mtu = 1500)
     {
@@ -155,7 +158,7 @@ internal sealed unsafe class TestInstance : IDisposable
             bytes[11] = (byte)ifindex;
             AdjacencySegment.Table(this[SegmentNames.Adjacency])[_adjacencies] = a;
             NeighbourHash hash = NeighbourSegment.Hash(this[SegmentNames.Neighbour]);
-            ulong i = NeighbourHash.Home(ifindex, r.Address);
+            ulong i = hash.Home(ifindex, r.Address);
             while (hash.Bucket(i)->IfIndex != 0)
             {
                 i++;

@@ -15,13 +15,19 @@ public class RouterLab : IDisposable
     private Product? _product;
 
     public RouterLab()
+        : this(new Lab(), "")
     {
-        Lab = new Lab();
+    }
+
+    /// <summary>One of several in a lab; <paramref name="role"/> stands before the names of its namespaces.</summary>
+    protected RouterLab(Lab lab, string role)
+    {
+        Lab = lab;
         try
         {
-            Client = Lab.AddNamespace("client");
-            Router = Lab.AddNamespace("router");
-            Server = Lab.AddNamespace("server");
+            Client = Lab.AddNamespace($"{role}client");
+            Router = Lab.AddNamespace($"{role}router");
+            Server = Lab.AddNamespace($"{role}server");
             Lab.Link(Client, "c0", Router, "r0");
             Lab.Link(Router, "r1", Server, "s0");
             Lab.Link(Router, "r2", Server, "s1");

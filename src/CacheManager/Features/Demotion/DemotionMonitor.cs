@@ -31,7 +31,7 @@ public sealed class DemotionMonitor : IDetector, IDisposable
 
     public DemotionMonitor(ILogger<DemotionMonitor> logger)
         : this(logger, [
-            new InterfaceProbe(), new SharedAddressProbe(), new NftablesProbe(), new LegacyTablesProbe(), new PolicyRuleProbe(), new XfrmProbe(),
+            new InterfaceProbe(), new SharedAddressProbe(), new NftablesProbe(), new LegacyTablesProbe(), new LegacyTablesProbe(ipv6: true), new PolicyRuleProbe(), new XfrmProbe(),
             new TrafficControlProbe(), new TcxProbe(), new SysctlProbe()])
     {
     }

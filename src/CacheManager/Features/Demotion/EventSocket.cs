@@ -34,6 +34,8 @@ internal sealed class EventSocket : IDisposable
 
     public NetlinkSocket Requests { get; }
 
+    public void Join(int group) => _events.Join(group);
+
     public void Drain()
     {
         for (int i = 0; i < DatagramsPerDrain && _events.ReceiveEvents(_scratch, wait: false) is not (-Errno.EAGAIN or 0); i++)

@@ -33,6 +33,11 @@ internal sealed class InterfaceProbe : Probe
                 Add("forwarding", $"net.ipv4.conf.{i.Name}.forwarding is 0: Linux forwards nothing that {i.Name} receives", Families.Ipv4);
             }
 
+            if (i.ProxyNdp)
+            {
+                Add("proxy_ndp", $"net.ipv6.conf.{i.Name}.proxy_ndp is in force: Linux answers neighbour discovery for others on {i.Name}", Families.Ipv6);
+            }
+
             if (i.Master != 0)
             {
                 string master = interfaces.NameOf(i.Master);

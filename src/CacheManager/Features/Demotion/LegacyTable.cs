@@ -4,11 +4,11 @@ using System.Text;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// What struct ipt_getinfo and the entries of an iptables-legacy table say about the three hooks that a forwarded packet passes.
+/// What struct ipt_getinfo (ip6t_getinfo is the same) and the entries of a legacy table say about the three hooks that a forwarded packet passes.
 /// A built-in chain begins at hook_entry and ends with its policy, an unconditional standard target, at underflow: it has
 /// rules exactly when the two differ.
 /// </summary>
-internal sealed class LegacyTable(string name)
+internal sealed class LegacyTable(string name, bool ipv6 = false)
 {
     public const int NameSize = 32;          // XT_TABLE_MAXNAMELEN
     public const int InfoSize = 84;          // sizeof(struct ipt_getinfo)
@@ -19,15 +19,20 @@ internal sealed class LegacyTable(string name)
 
     // struct ipt_entry { struct ipt_ip ip; u32 nfcache; u16 target_offset, next_offset; u32 comefrom; xt_counters counters; }
     // struct xt_standard_target { u16 target_size; char name[29]; u8 revision; int verdict; }
-    private const int EntrySize = 112, OffsetTarget = 88, OffsetTargetName = 2, OffsetVerdict = 32;
+    // struct ip6t_entry is the same behind struct ip6t_ip6, which is 52 bytes longer, and with its counters at a multiple of 8
+    private const int OffsetTargetName = 2, OffsetVerdict = 32;
     private const int AcceptVerdict = -2; // -NF_ACCEPT - 1
     private const int LargestSize = 256 * 1024 * 1024;
     private static readonly (int Hook, string Chain)[] Forwarded = [(0, "PREROUTING"), (2, "FORWARD"), (4, "POSTROUTING")];
 
+    private readonly int _entrySize = ipv6 ? 168 : 112;
+    private readonly int _offsetTarget = ipv6 ? 140 : 88;
     private readonly byte[] _info = new byte[InfoSize];
     private readonly List<string> _policies = [];
 
     public string Name { get; } = name;
+
+    private string Tool { get; } = ipv6 ? "ip6tables-legacy" : "iptables-legacy";
 
     /// <summary>Of all its entries, in bytes.</summary>
     public int Size => Math.Clamp(Field(OffsetSize), 0, LargestSize);
@@ -72,22 +77,22 @@ internal sealed class LegacyTable(string name)
         if (HoldsRules)
         {
             IEnumerable<string> with = Forwarded.Where(c => HasRules(c.Hook)).Select(c => c.Chain);
-            return $"iptables-legacy table {Name} holds rules in {string.Join(", ", with)} ({Field(OffsetEntries)} entries in all), which every forwarded packet would meet";
+            return $"{Tool} table {Name} holds rules in {string.Join(", ", with)} ({Field(OffsetEntries)} entries in all), which every forwarded packet would meet";
         }
 
-        return _policies.Count > 0 ? $"the policy of {string.Join(", ", _policies)} in iptables-legacy table {Name} is not ACCEPT" : null;
+        return _policies.Count > 0 ? $"the policy of {string.Join(", ", _policies)} in {Tool} table {Name} is not ACCEPT" : null;
     }
 
-    private static bool Accepts(ReadOnlySpan<byte> entries, int at)
+    private bool Accepts(ReadOnlySpan<byte> entries, int at)
     {
-        if (at < 0 || at > entries.Length - EntrySize)
+        if (at < 0 || at > entries.Length - _entrySize)
         {
             return false;
         }
 
         ReadOnlySpan<byte> entry = entries[at..];
-        int target = MemoryMarshal.Read<ushort>(entry[OffsetTarget..]);
-        if (target < EntrySize || target > entry.Length - OffsetVerdict - 4)
+        int target = MemoryMarshal.Read<ushort>(entry[_offsetTarget..]);
+        if (target < _entrySize || target > entry.Length - OffsetVerdict - 4)
         {
             return false;
         }

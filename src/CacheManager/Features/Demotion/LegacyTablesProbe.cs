@@ -7,13 +7,17 @@ using FastPathSync.Linux;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// iptables-legacy, which announces nothing: its tables are looked at ten times a second. Asking for a table that a namespace
-/// does not have yet would create it with its hooks, so only those that ip_tables_names lists are asked for.
+/// iptables-legacy and ip6tables-legacy, which announce nothing: their tables are looked at ten times a second. Asking for a table that a namespace
+/// does not have yet would create it with its hooks, so only those that ip_tables_names (ip6_tables_names) lists
+/// are asked for.
 /// </summary>
-internal sealed unsafe class LegacyTablesProbe : Probe
+internal sealed unsafe class LegacyTablesProbe(bool ipv6 = false) : Probe
 {
-    private const int IPT_SO_GET_INFO = 64, IPT_SO_GET_ENTRIES = 65; // linux/netfilter_ipv4/ip_tables.h
-    private const string NamesPath = "/proc/thread-self/net/ip_tables_names"; // of this thread's namespace
+    // linux/netfilter_ipv4/ip_tables.h; IP6T_SO_GET_INFO and IP6T_SO_GET_ENTRIES of ip6_tables.h are the same numbers
+    private const int IPT_SO_GET_INFO = 64, IPT_SO_GET_ENTRIES = 65;
+
+    /// <summary>Of this thread's namespace.</summary>
+    private readonly string _namesPath = $"/proc/thread-self/net/{(ipv6 ? "ip6" : "ip")}_tables_names";
 
     /// <summary>Reading a table of thousands of rules each time only to see a policy would cost: then at most 1/20 of the time.</summary>
     private const int CostFactor = 20;
@@ -22,13 +26,13 @@ internal sealed unsafe class LegacyTablesProbe : Probe
     private byte[] _buffer = new byte[16 * 1024];
     private FileDescriptor? _socket;
 
-    public override string Name => "iptables-legacy";
+    public override string Name => ipv6 ? "ip6tables-legacy" : "iptables-legacy";
 
     public override TimeSpan Period => TimeSpan.FromMilliseconds(90);
 
-    // Any IPv4 socket will do for the kernel (nf_getsockopt), given CAP_NET_ADMIN.
+    // Any socket of the family will do for the kernel (nf_getsockopt), given CAP_NET_ADMIN.
     public override void Open() =>
-        _socket = FileDescriptor.FromCall(Libc.socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0), "socket", "for iptables-legacy");
+        _socket = FileDescriptor.FromCall(Libc.socket(ipv6 ? Libc.AF_INET6 : Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0), "socket", $"for {Name}");
 
     public override void Look(InterfaceSet interfaces, List<Finding> findings)
     {
@@ -42,12 +46,12 @@ internal sealed unsafe class LegacyTablesProbe : Probe
         {
             if (!_known.TryGetValue(name, out LegacyTable? table))
             {
-                _known[name] = table = new LegacyTable(name);
+                _known[name] = table = new LegacyTable(name, ipv6);
             }
 
             if (Refresh(table) && table.Reason() is { } reason)
             {
-                findings.Add(new Finding($"iptables-legacy table {name}", reason, DemotionEffect.Vrf, 0, Families.Ipv4));
+                findings.Add(new Finding($"{Name} table {name}", reason, DemotionEffect.Vrf, 0, ipv6 ? Families.Ipv6 : Families.Ipv4));
             }
         }
     }
@@ -122,7 +126,7 @@ internal sealed unsafe class LegacyTablesProbe : Probe
         uint n = (uint)length;
         fixed (byte* p = value)
         {
-            int result = Libc.getsockopt(_socket!.Number, Libc.SOL_IP, option, p, &n);
+            int result = Libc.getsockopt(_socket!.Number, ipv6 ? Libc.SOL_IPV6 : Libc.SOL_IP, option, p, &n);
             length = (int)Math.Min(n, (uint)value.Length);
             return result < 0 ? Marshal.GetLastPInvokeError() : 0;
         }
@@ -130,16 +134,16 @@ internal sealed unsafe class LegacyTablesProbe : Probe
 
     private List<string> ReadNames()
     {
-        int fd = Libc.open(NamesPath, Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+        int fd = Libc.open(_namesPath, Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
         if (fd < 0)
         {
             int errno = Marshal.GetLastPInvokeError();
-            return errno == Errno.ENOENT ? [] : throw new LinuxException(errno, "open", NamesPath); // no iptables-legacy (yet)
+            return errno == Errno.ENOENT ? [] : throw new LinuxException(errno, "open", _namesPath); // no iptables-legacy (yet)
         }
 
         using FileDescriptor file = new(fd);
         byte* text = stackalloc byte[1024]; // five tables exist, of names under 32 bytes
-        nint n = LinuxException.ThrowIfNegative(Libc.read(fd, text, 1024), "read", NamesPath);
+        nint n = LinuxException.ThrowIfNegative(Libc.read(fd, text, 1024), "read", _namesPath);
         return [.. Encoding.ASCII.GetString(text, (int)n).Split('\n', StringSplitOptions.RemoveEmptyEntries)];
     }
 }

@@ -6,7 +6,7 @@ using FastPathSync.Netlink.Netfilter;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// nf_tables, and so iptables-nft: base chains that a forwarded IPv4 packet meets and that hold a rule or don't accept at their
+/// nf_tables, and so iptables-nft: base chains that a forwarded packet meets and that hold a rule or don't accept at their
 /// end; and flowtables. Empty accepting chains, which `iptables -L` leaves behind, change no packet.
 /// </summary>
 internal sealed class NftablesProbe : Probe
@@ -59,8 +59,8 @@ internal sealed class NftablesProbe : Probe
             string @object = $"nft chain {Nftables.FamilyName(c.Family)} {c.Table} {c.Name}";
             switch (c.Family, c.Hook)
             {
-                case (Nftables.NFPROTO_IPV4 or Nftables.NFPROTO_INET, Nftables.NF_INET_PRE_ROUTING or Nftables.NF_INET_FORWARD or Nftables.NF_INET_POST_ROUTING):
-                    findings.Add(new Finding(@object, $"{Describe(c)}, which every forwarded packet would meet", DemotionEffect.Vrf, 0, c.Family == Nftables.NFPROTO_IPV4 ? Families.Ipv4 : Families.Both));
+                case (Nftables.NFPROTO_IPV4 or Nftables.NFPROTO_IPV6 or Nftables.NFPROTO_INET, Nftables.NF_INET_PRE_ROUTING or Nftables.NF_INET_FORWARD or Nftables.NF_INET_POST_ROUTING):
+                    findings.Add(new Finding(@object, $"{Describe(c)}, which every forwarded packet would meet", DemotionEffect.Vrf, 0, FamiliesOf(c.Family)));
                     break;
                 case (Nftables.NFPROTO_INET, Nftables.NF_INET_INGRESS):
                 case (Nftables.NFPROTO_NETDEV, Nftables.NF_NETDEV_INGRESS):
@@ -80,7 +80,8 @@ internal sealed class NftablesProbe : Probe
                     $"nft flowtable {Nftables.FamilyName(f.Family)} {f.Table} {f.Name}",
                     "its flows are tracked and forwarded by the kernel's own fast path",
                     DemotionEffect.Vrf,
-                    0));
+                    0,
+                    FamiliesOf(f.Family)));
             }
         }
     }
@@ -90,6 +91,13 @@ internal sealed class NftablesProbe : Probe
         _socket?.Dispose();
         _socket = null;
     }
+
+    private static Families FamiliesOf(byte family) => family switch
+    {
+        Nftables.NFPROTO_IPV4 => Families.Ipv4,
+        Nftables.NFPROTO_IPV6 => Families.Ipv6,
+        _ => Families.Both,
+    };
 
     private static void PerDevice(NftChain c, string @object, string verb, DemotionEffect effect, InterfaceSet interfaces, List<Finding> findings)
     {
@@ -104,15 +112,15 @@ internal sealed class NftablesProbe : Probe
 
     private static string Describe(NftChain c)
     {
-        string who = IsOfIptables(c) ? $"iptables-nft table {c.Table} chain {c.Name}" : $"nft chain {c.Name} of table {c.Table}";
+        string who = IsOfIptables(c) ? $"{(c.Family == Nftables.NFPROTO_IPV6 ? "ip6tables" : "iptables")}-nft table {c.Table} chain {c.Name}" : $"nft chain {c.Name} of table {c.Table}";
         string holds = c.Rules == 1 ? "1 rule" : $"{c.Rules} rules";
         string policy = c.Policy == Nftables.NF_ACCEPT ? "accept" : "drop";
         return $"{who} holds {holds} with policy {policy}";
     }
 
-    /// <summary>iptables-nft marks nothing as its own; these names are its own by convention.</summary>
+    /// <summary>iptables-nft and ip6tables-nft mark nothing as their own; these names are theirs by convention.</summary>
     private static bool IsOfIptables(NftChain c) =>
-        c.Family == Nftables.NFPROTO_IPV4
+        c.Family is Nftables.NFPROTO_IPV4 or Nftables.NFPROTO_IPV6
         && c.Table is "filter" or "nat" or "mangle" or "raw" or "security"
         && c.Name is "PREROUTING" or "FORWARD" or "POSTROUTING";
 

@@ -5,12 +5,15 @@ using FastPathSync.Netlink.Rtnetlink;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// IPv4 policy routing: anything but exactly the three rules that a namespace is born with (0: local, 32766: main,
+/// Policy routing: anything but exactly the rules that a namespace is born with (0: local, 32766: main, and of IPv4
 /// 32767: default, each for all packets).
 /// </summary>
 internal sealed class PolicyRuleProbe : Probe
 {
-    private static readonly Dictionary<uint, (uint Table, string Name)> Born = new() { [0] = (255, "local"), [32766] = (254, "main"), [32767] = (253, "default") };
+    private static readonly Dictionary<uint, (uint Table, string Name)>
+        Born = new() { [0] = (255, "local"), [32766] = (254, "main"), [32767] = (253, "default") },
+        Born6 = new() { [0] = (255, "local"), [32766] = (254, "main") };
+
     private EventSocket? _events;
     private RtnetlinkDump? _dump;
 
@@ -23,6 +26,7 @@ internal sealed class PolicyRuleProbe : Probe
     public override void Open()
     {
         _events = new EventSocket(NetlinkSocket.NETLINK_ROUTE, Rtm.RTNLGRP_IPV4_RULE, "rtnetlink");
+        _events.Join(Rtm.RTNLGRP_IPV6_RULE);
         _dump = new RtnetlinkDump();
     }
 
@@ -31,14 +35,18 @@ internal sealed class PolicyRuleProbe : Probe
     public override void Look(InterfaceSet interfaces, List<Finding> findings)
     {
         Judge(_dump!.Rules4(), findings);
+        Judge(_dump.Rules6(), findings, ipv6: true);
     }
 
     /// <summary>What of the rules demotes: one finding per priority.</summary>
-    internal static void Judge(IReadOnlyList<RuleMessage> rules, List<Finding> findings)
+    internal static void Judge(IReadOnlyList<RuleMessage> rules, List<Finding> findings, bool ipv6 = false)
     {
+        Dictionary<uint, (uint Table, string Name)> bornRules = ipv6 ? Born6 : Born;
+        string tool = ipv6 ? "ip -6 rule" : "ip rule";
+        Families families = ipv6 ? Families.Ipv6 : Families.Ipv4;
         foreach (IGrouping<uint, RuleMessage> at in rules.GroupBy(r => r.Priority))
         {
-            bool born = Born.TryGetValue(at.Key, out (uint Table, string Name) table);
+            bool born = bornRules.TryGetValue(at.Key, out (uint Table, string Name) table);
             if (born && at.Count() == 1 && at.First().IsPlainLookup && at.First().Table == table.Table)
             {
                 continue;
@@ -48,16 +56,16 @@ internal sealed class PolicyRuleProbe : Probe
             {
                 > 1 => $"{at.Count()} rules stand at priority {at.Key}",
                 _ when born => $"the rule at priority {at.Key} is not the default one (from all lookup {table.Name})",
-                _ => $"a rule beyond the default three chooses the routing table ({Describe(at.First())})",
+                _ => $"a rule beyond the default ones chooses the routing table ({Describe(at.First())})",
             };
-            findings.Add(new Finding($"ip rule {at.Key}", $"{text}; the fast path knows one table", DemotionEffect.Vrf, 0, Families.Ipv4));
+            findings.Add(new Finding($"{tool} {at.Key}", $"{text}; the fast path knows one table", DemotionEffect.Vrf, 0, families));
         }
 
-        foreach ((uint priority, (uint _, string name)) in Born)
+        foreach ((uint priority, (uint _, string name)) in bornRules)
         {
             if (!rules.Any(r => r.Priority == priority))
             {
-                findings.Add(new Finding($"ip rule {priority}", $"the default rule {priority} (from all lookup {name}) is missing; the fast path knows one table", DemotionEffect.Vrf, 0, Families.Ipv4));
+                findings.Add(new Finding($"{tool} {priority}", $"the default rule {priority} (from all lookup {name}) is missing; the fast path knows one table", DemotionEffect.Vrf, 0, families));
             }
         }
     }

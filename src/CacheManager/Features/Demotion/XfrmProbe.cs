@@ -6,7 +6,7 @@ using FastPathSync.Netlink.Xfrm;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// IPsec policies that a forwarded IPv4 packet is checked against: direction fwd (may it pass?) and out (must it be
+/// IPsec policies that a forwarded packet is checked against: direction fwd (may it pass?) and out (must it be
 /// transformed?), and a default of block where none matches. Direction in concerns what is delivered locally.
 /// </summary>
 internal sealed class XfrmProbe : Probe
@@ -64,11 +64,19 @@ internal sealed class XfrmProbe : Probe
     {
         foreach ((byte direction, string name) in new[] { (Xfrm.XFRM_POLICY_OUT, "out"), (Xfrm.XFRM_POLICY_FWD, "fwd") })
         {
-            List<XfrmPolicy> of = [.. policies.Where(p => p.IsIpv4 && p.Direction == direction)];
+            List<XfrmPolicy> of = [.. policies.Where(p => (p.IsIpv4 || p.IsIpv6) && p.Direction == direction)];
+            Families families = (of.Exists(p => p.IsIpv4) ? Families.Ipv4 : Families.None) | (of.Exists(p => p.IsIpv6) ? Families.Ipv6 : Families.None);
             if (of.Count > 0)
             {
                 string count = of.Count == 1 ? "1 policy" : $"{of.Count} policies";
-                findings.Add(new Finding($"ip xfrm policy dir {name}", $"{count} for IPv4 ({of[0].Selector}{(of.Count > 1 ? ", …" : "")}); IPsec is Linux's", DemotionEffect.Vrf, 0, Families.Ipv4));
+                string whose = families switch
+                {
+                    Families.Ipv4 => "IPv4",
+                    Families.Ipv6 => "IPv6",
+                    _ => "IPv4 and IPv6",
+                };
+                findings.Add(new Finding(
+                    $"ip xfrm policy dir {name}", $"{count} for {whose} ({of[0].Selector}{(of.Count > 1 ? ", …" : "")}); IPsec is Linux's", DemotionEffect.Vrf, 0, families));
             }
         }
     }

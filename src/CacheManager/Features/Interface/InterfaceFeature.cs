@@ -109,7 +109,7 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
 
     /// <summary>Before anything is settled: what a first dump brought, for the detectors' first look.</summary>
     public void RefreshInfos() => _infos =
-        [.. Cache.Values.Select(i => new InterfaceInfo(i.Ifindex, i.Name, i.Kind, i.Flags, i.Master, i.Forwarding, i.RpFilter, i.Link, i.Forwarding6, i.ProxyNdp))];
+        [.. Cache.Values.Select(i => new InterfaceInfo(i.Ifindex, i.Name, i.Kind, i.Flags, i.Master, i.Forwarding, i.RpFilter, i.Link, i.ProxyNdp))];
 
     protected override void Dump(NetlinkSocket socket, Dictionary<uint, Wire.Interface> fresh)
     {

@@ -16,7 +16,7 @@ public sealed class AddressStore
 
     public unsafe AddressStore(Segment segment)
     {
-        _records = new RecordTableWriter<AddressRecord>(AddressSegment.Records(segment), Capacities.Addresses);
+        _records = new RecordTableWriter<AddressRecord>(AddressSegment.Records(segment), segment.Capacity);
         _filter4 = AddressSegment.Filter4(segment);
         _filter6 = AddressSegment.Filter6(segment);
         foreach ((int slot, AddressRecord r) in _records.Reader.All())

@@ -21,7 +21,7 @@ public sealed unsafe class DemotionStore
 
     public DemotionStore(Segment segment, InterfaceStore interfaces)
     {
-        _records = new RecordTableWriter<DemotionRecord>(VrfSegment.Demotions(segment), Capacities.Demotions);
+        _records = new RecordTableWriter<DemotionRecord>(VrfSegment.Demotions(segment), segment.Capacity);
         _vrf = VrfSegment.State(segment);
         _interfaces = interfaces;
         foreach ((int slot, DemotionRecord r) in _records.Reader.All())
@@ -104,6 +104,12 @@ public sealed unsafe class DemotionStore
             {
                 ingress[i.PortId] |= (uint)d.Families;
             }
+        }
+
+        // No demotion, but what the user wants: IPv6 that isn't forwarded is none of ours.
+        foreach (InterfaceRecord i in _interfaces.All.Where(i => i.PortId < Capacities.Ports && !i.ForwardsIpv6))
+        {
+            ingress[i.PortId] |= (uint)Families.Ipv6;
         }
 
         bool changed = _vrf->PassAll != passAll;

@@ -11,9 +11,11 @@ public sealed class InterfaceStore
     private readonly Dictionary<uint, int> _slots = [];
     private readonly string[] _portNames;
 
+    /// <param name="segment">Where they stand.</param>
+    /// <param name="portNames">By PortId; "" for the ports of other VRFs.</param>
     public unsafe InterfaceStore(Segment segment, IReadOnlyList<string> portNames)
     {
-        _records = new RecordTableWriter<InterfaceRecord>(segment.Body, Capacities.Interfaces);
+        _records = new RecordTableWriter<InterfaceRecord>(segment.Body, segment.Capacity);
         _portNames = [.. portNames];
         foreach ((int slot, InterfaceRecord r) in _records.Reader.All())
         {

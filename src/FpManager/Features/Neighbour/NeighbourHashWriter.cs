@@ -7,24 +7,24 @@ namespace FastPathSync.FpManager.Features.Neighbour;
 /// <summary>Writes the hash by which workers find on-link neighbours (publication rule: NeighbourTable.cs).</summary>
 public sealed unsafe class NeighbourHashWriter
 {
+    private readonly Segment _segment;
     private readonly NeighbourHash _hash;
     private readonly Reclaimer _reclaimer;
     private readonly HashSet<ulong> _reusable = [];
     private int _keys;
 
-    public NeighbourHashWriter(NeighbourHash hash, Reclaimer reclaimer)
+    /// <param name="segment">The neighbour segment.</param>
+    public NeighbourHashWriter(Segment segment, Reclaimer reclaimer)
     {
-        _hash = hash;
+        _segment = segment;
+        _hash = NeighbourSegment.Hash(segment);
         _reclaimer = reclaimer;
-        for (ulong i = 0; i <= NeighbourHash.Mask; i++)
+        foreach (ulong i in Used())
         {
-            if (_hash.Bucket(i)->IfIndex != 0)
+            _keys++;
+            if (_hash.Bucket(i)->Value == 0)
             {
-                _keys++;
-                if (_hash.Bucket(i)->Value == 0)
-                {
-                    Release(i);
-                }
+                Release(i);
             }
         }
     }
@@ -32,7 +32,7 @@ public sealed unsafe class NeighbourHashWriter
     /// <summary>Every key with its adjacency index, for the restart.</summary>
     public IEnumerable<(NeighbourKey Key, int Adjacency)> All()
     {
-        for (ulong i = 0; i <= NeighbourHash.Mask; i++)
+        foreach (ulong i in Used())
         {
             NeighbourBucket b = Load(i);
             if (b.Value != 0)
@@ -47,10 +47,10 @@ public sealed unsafe class NeighbourHashWriter
     {
         ulong value = (ulong)(adjacency + 1);
         ulong? reusable = null;
-        for (ulong n = 0, i = NeighbourHash.Home(key.IfIndex, key.Address); n <= NeighbourHash.Mask; n++, i++)
+        for (ulong n = 0, i = _hash.Home(key.IfIndex, key.Address); n <= _hash.Mask; n++, i++)
         {
             NeighbourBucket* b = _hash.Bucket(i);
-            ulong slot = i & NeighbourHash.Mask;
+            ulong slot = i & _hash.Mask;
             if (b->IfIndex == key.IfIndex && b->Address == key.Address)
             {
                 _reusable.Remove(slot);
@@ -77,7 +77,7 @@ public sealed unsafe class NeighbourHashWriter
 
                 if (reusable is null)
                 {
-                    if (_keys >= (Capacities.NeighbourBuckets * 3L / 4))
+                    if (_keys >= (long)(_hash.Mask + 1) * 3 / 4)
                     {
                         return false;
                     }
@@ -96,6 +96,26 @@ public sealed unsafe class NeighbourHashWriter
         }
 
         return false;
+    }
+
+    /// <summary>The buckets that have a key.</summary>
+    private List<ulong> Used()
+    {
+        List<ulong> used = [];
+        nuint size = (nuint)sizeof(NeighbourBucket);
+        foreach ((nuint from, nuint to) in _segment.Touched(0, ((nuint)_hash.Mask + 1) * size))
+        {
+            // A bucket may lie across the border of two stretches.
+            for (ulong i = used.Count > 0 ? Math.Max(from / size, used[^1] + 1) : from / size; i * size < to; i++)
+            {
+                if (_hash.Bucket(i)->IfIndex != 0)
+                {
+                    used.Add(i);
+                }
+            }
+        }
+
+        return used;
     }
 
     private NeighbourBucket Load(ulong i) => *_hash.Bucket(i);

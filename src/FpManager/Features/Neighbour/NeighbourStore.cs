@@ -23,6 +23,7 @@ public sealed unsafe class NeighbourStore
     private readonly Dictionary<NeighbourKey, int> _slots = [];
     private readonly NeighbourHashWriter _hash;
     private readonly Adjacency* _adjacencies;
+    private readonly int _adjacencyCapacity;
     private readonly Stack<int> _freeAdjacencies = new();
     private readonly InterfaceStore _interfaces;
     private readonly Reclaimer _reclaimer;
@@ -30,11 +31,12 @@ public sealed unsafe class NeighbourStore
 
     public NeighbourStore(ConfigurationSegments segments, InterfaceStore interfaces, Reclaimer reclaimer)
     {
-        _records = new RecordTableWriter<NeighbourRecord>(NeighbourSegment.Records(segments.Neighbour), Capacities.Neighbours);
+        _records = new RecordTableWriter<NeighbourRecord>(NeighbourSegment.Records(segments.Neighbour), segments.Neighbour.Capacity);
         _adjacencies = AdjacencySegment.Table(segments.Adjacency);
+        _adjacencyCapacity = segments.Adjacency.Capacity;
         _interfaces = interfaces;
         _reclaimer = reclaimer;
-        _hash = new NeighbourHashWriter(NeighbourSegment.Hash(segments.Neighbour), reclaimer);
+        _hash = new NeighbourHashWriter(segments.Neighbour, reclaimer);
         Restore();
     }
 
@@ -192,7 +194,7 @@ public sealed unsafe class NeighbourStore
         x.MacLow == y.MacLow && x.MacHigh == y.MacHigh && x.PortId == y.PortId && x.Mtu == y.Mtu && x.Neighbour == y.Neighbour;
 
     private int AllocateAdjacency() =>
-        _freeAdjacencies.TryPop(out int a) ? a : _adjacencyHighWater < Capacities.Adjacencies ? _adjacencyHighWater++ : -1;
+        _freeAdjacencies.TryPop(out int a) ? a : _adjacencyHighWater < _adjacencyCapacity ? _adjacencyHighWater++ : -1;
 
     private void FreeAdjacency(int adjacency)
     {
@@ -236,7 +238,10 @@ public sealed unsafe class NeighbourStore
 
         foreach ((NeighbourKey key, int slot) in _slots)
         {
-            _hash.TrySet(key, _records[slot].Adjacency);
+            if (_records[slot].Adjacency >= 0)
+            {
+                _hash.TrySet(key, _records[slot].Adjacency);
+            }
         }
 
         _adjacencyHighWater = live.Count == 0 ? 0 : live.Max() + 1;

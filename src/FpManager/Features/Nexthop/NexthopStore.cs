@@ -24,7 +24,7 @@ public sealed unsafe class NexthopStore
     private readonly NexthopIndex _index = new();
     private readonly Reclaimer _reclaimer;
 
-    private readonly int[] _references = new int[Capacities.Nexthops];
+    private readonly ReferenceCounts _references;
     private readonly Dictionary<NexthopSpec, int> _singles = [];
     private readonly Dictionary<GroupKey, int> _groups = [];
     private int _default;
@@ -32,9 +32,10 @@ public sealed unsafe class NexthopStore
     public NexthopStore(
         ConfigurationSegments segments, InterfaceStore interfaces, NeighbourStore neighbours, Reclaimer reclaimer, Func<uint, bool> egressDemoted)
     {
-        _records = new RecordTableWriter<NexthopRecord>(NexthopSegment.Records(segments.Nexthop), Capacities.Nexthops);
+        _records = new RecordTableWriter<NexthopRecord>(NexthopSegment.Records(segments.Nexthop), segments.Nexthop.Capacity);
         _published = NexthopSegment.Words(segments.Nexthop);
-        _layout = new GroupLayout(NexthopSegment.Members(segments.Nexthop), Capacities.GroupMembers, reclaimer);
+        _layout = new GroupLayout(NexthopSegment.Members(segments.Nexthop), segments.Nexthop.Capacity, reclaimer);
+        _references = new ReferenceCounts(segments.Nexthop.Capacity);
         _words = new NexthopWords(_records, _layout, interfaces, neighbours, egressDemoted);
         _objects = new NexthopObjects(this);
         _reclaimer = reclaimer;
@@ -46,6 +47,9 @@ public sealed unsafe class NexthopStore
 
     public bool IsDead(int nexthop) =>
         _records[nexthop].Kind == NexthopKind.Single && (_records[nexthop].Flags & NexthopSpec.Dead) != 0;
+
+    /// <summary>Linux's in any case, whatever becomes of interfaces and neighbours.</summary>
+    public bool IsPunt(int nexthop) => _records[nexthop].Kind == NexthopKind.Punt;
 
     public bool IsUsed(int nexthop) => nexthop > 0 && _records.IsUsed(nexthop);
 

@@ -1,3 +1,4 @@
+using FastPathSync.FpManager.Features.Vrf;
 using FastPathSync.Linux;
 using FastPathSync.NetFpc;
 using FastPathSync.SharedMemory;
@@ -10,9 +11,9 @@ namespace FastPathSync.FpManager.Features.Port;
 /// Tells the fast path (NETFPC) the MTU of each port's interface whenever it is another than it was last told, or the
 /// fast path is another process; and demotes the port while the fast path can't work with it.
 /// </summary>
-public sealed unsafe class PortMtuReconciler(ForwardingState state, SegmentStore store, NetFpcClient client, ILogger log)
+public sealed unsafe class PortMtuReconciler(VrfRegistry vrfs, SegmentStore store, NetFpcClient client, ILogger log)
 {
-    private readonly Dictionary<string, (int Pid, uint IfIndex, uint Mtu)> _told = [];
+    private readonly Dictionary<int, (int Pid, uint IfIndex, uint Mtu)> _told = [];
     private Segment? _fastPath;
 
     public void Poll()
@@ -32,23 +33,26 @@ public sealed unsafe class PortMtuReconciler(ForwardingState state, SegmentStore
             return;
         }
 
-        foreach ((int port, uint ifindex, string name, uint mtu) in state.PortMtus())
+        foreach (VrfEntry vrf in vrfs.All.Where(v => v.Ports.Count > 0))
         {
-            bool known = _told.TryGetValue(name, out (int Pid, uint IfIndex, uint Mtu) told);
-            if ((!known || told != (pid, ifindex, mtu)) && TryTell(ifindex, name, mtu))
+            foreach ((int port, uint ifindex, string name, uint mtu) in vrf.State.PortMtus())
             {
-                _told[name] = (pid, ifindex, mtu);
+                bool known = _told.TryGetValue(port, out (int Pid, uint IfIndex, uint Mtu) told);
+                if ((!known || told != (pid, ifindex, mtu)) && TryTell(vrf.State, port, ifindex, name, mtu))
+                {
+                    _told[port] = (pid, ifindex, mtu);
+                }
             }
         }
     }
 
     /// <summary>False when there was no answer: ask again.</summary>
-    private bool TryTell(uint ifindex, string name, uint mtu)
+    private bool TryTell(ForwardingState state, int port, uint ifindex, string name, uint mtu)
     {
         string demotion = $"{name} mtu";
         try
         {
-            client.SetPortMtu(ifindex, mtu);
+            client.SetPortMtu(ifindex, mtu, (uint)port);
             state.EndDemotion(demotion);
             return true;
         }

@@ -7,7 +7,7 @@ namespace FastPathSync.FpManager.Features.Route;
 /// Compiles prefixes into DIR-24-8 (layout and publication rule: SharedMemory/Tables/Fib4/Fib4Table.cs). Knows nothing of
 /// routes: a prefix has one nexthop index. 0.0.0.0/0 never comes here: entry 0 means nexthop 0, the default.
 /// </summary>
-public sealed unsafe class Fib4Writer
+public sealed unsafe class Fib4Writer : IFib4
 {
     private readonly uint* _table24;
     private readonly uint* _groups;

@@ -71,7 +71,7 @@ internal sealed class Route6Choice
 
         if (_lowest.IsAmbiguous)
         {
-            return _puntAmbiguous;
+            return _nexthops.IsPunt(_lowest.Nexthop) ? _lowest.Nexthop : _puntAmbiguous;
         }
 
         return IsAlive(in _lowest) ? _lowest.Nexthop

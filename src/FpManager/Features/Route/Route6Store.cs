@@ -22,7 +22,7 @@ public sealed class Route6Store
 
     public unsafe Route6Store(Segment segment, NexthopStore nexthops, FibTrieWriter tries)
     {
-        _records = new RecordTableWriter<Route6Record>(segment.Body, Capacities.Routes6);
+        _records = new RecordTableWriter<Route6Record>(segment.Body, segment.Capacity);
         _nexthops = nexthops;
         _tries = tries;
         _choice = new Route6Choice(nexthops);

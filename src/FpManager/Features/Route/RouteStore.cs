@@ -21,13 +21,13 @@ public sealed class RouteStore
     private readonly Dictionary<RouteKey, int> _slots = [];
     private readonly Dictionary<uint, Prefix>[] _prefixes = new Dictionary<uint, Prefix>[33];
     private readonly NexthopStore _nexthops;
-    private readonly Fib4Writer _fib;
+    private readonly IFib4 _fib;
     private readonly int _puntTos;
-    private int[] _next = new int[1024];
+    private int[] _next = [];
 
-    public unsafe RouteStore(Segment segment, NexthopStore nexthops, Fib4Writer fib)
+    public unsafe RouteStore(Segment segment, NexthopStore nexthops, IFib4 fib)
     {
-        _records = new RecordTableWriter<RouteRecord>(segment.Body, Capacities.Routes);
+        _records = new RecordTableWriter<RouteRecord>(segment.Body, segment.Capacity);
         _nexthops = nexthops;
         _fib = fib;
         for (int i = 0; i <= 32; i++)
@@ -121,6 +121,11 @@ public sealed class RouteStore
     /// <returns>How many entries were wrong.</returns>
     public unsafe int Repair()
     {
+        if (_fib is Fib4Trie trie)
+        {
+            return Repair(trie);
+        }
+
         using Linux.MemoryMapping scratch = Linux.MemoryMapping.Anonymous(Fib4Segment.BodyLength, 0, "fib scratch");
         uint* table24 = (uint*)scratch.Address;
         uint* groups = (uint*)(scratch.Address + (4 << 24));
@@ -149,10 +154,32 @@ public sealed class RouteStore
             }
 
             _nexthops.SetDefault(best);
-            int mended = _fib.PatchFrom(new Fib4Reader(table24, groups), g => use[g], out bool complete);
+            int mended = ((Fib4Writer)_fib).PatchFrom(new Fib4Reader(table24, groups), g => use[g], out bool complete);
             IsIncomplete |= !complete;
             return mended;
         }
+    }
+
+    private int Repair(Fib4Trie trie)
+    {
+        Dictionary<(FibKey, int), int> wanted = [];
+        for (int length = 0; length <= 32; length++)
+        {
+            foreach (uint destination in _prefixes[length].Keys.ToList())
+            {
+                ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
+                p.Nexthop = Best(p.Head);
+                if (length > 0 && p.Nexthop != NexthopStore.None)
+                {
+                    wanted[(FibKey.Ipv4(destination), length)] = p.Nexthop;
+                }
+            }
+        }
+
+        _nexthops.SetDefault(_prefixes[0].TryGetValue(0, out Prefix whole) ? whole.Nexthop : NexthopStore.None);
+        int mended = trie.Mend(wanted, out bool complete);
+        IsIncomplete = !complete;
+        return mended;
     }
 
     private static RouteKey KeyOf(Wire.RouteKey k) => new(k.Table, k.Destination, (byte)Math.Min(k.PrefixLength, 32), (byte)k.Tos, k.Metric);
@@ -215,7 +242,7 @@ public sealed class RouteStore
 
         if (slot >= _next.Length)
         {
-            Array.Resize(ref _next, Math.Max(slot + 1, _next.Length * 2));
+            Array.Resize(ref _next, Math.Max(Math.Max(slot + 1, 64), _next.Length * 2));
         }
 
         ref Prefix p = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes[key.Length], key.Destination, out _);
@@ -341,7 +368,7 @@ public sealed class RouteStore
             return; // never a route: reading the empty FIB would make it resident
         }
 
-        _fib.TakeUpGroups();
+        (_fib as Fib4Writer)?.TakeUpGroups();
         Repair();
     }
 

@@ -14,6 +14,7 @@ public static class BatchValidator
     private const int MaxMembers = 4096;
 
     private const int NameLength = 15; // IFNAMSIZ - 1
+    private const int MaxVrfName = 127; // fewer than NAME_MAX: names in the segment store have the table behind them
 
     /// <exception cref="FpcProtocolException">Something in it is no object that a kernel could have said.</exception>
     public static Wire.InterfaceBatch Valid(Wire.InterfaceBatch batch)
@@ -122,6 +123,19 @@ public static class BatchValidator
     private static bool IsPrefix(ulong high, ulong low, uint length) =>
         length <= 128 && (length >= 64 || (low == 0 && (length == 0 ? high : high << (int)length) == 0))
         && (length is < 64 or 128 || (length == 64 ? low : low << (int)(length - 64)) == 0);
+
+    public static Wire.VrfBatch Valid(Wire.VrfBatch batch)
+    {
+        foreach (Wire.VrfBatch.Types.Update u in batch.Updates)
+        {
+            Require((u.Upsert?.Id ?? u.Delete?.Id ?? 0) != 0, "VRF without id, or the home VRF announced");
+            Require(
+                u.Upsert is not Wire.Vrf v || (v.Name.Length is > 0 and <= MaxVrfName && !v.Name.Contains('/', StringComparison.Ordinal)),
+                "VRF with a name that no namespace has");
+        }
+
+        return batch;
+    }
 
     private static void RequireGateway(ByteString gateway) => Require(gateway.Length is 0 or 4 or 16, $"gateway of {gateway.Length} bytes");
 

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using FastPathSync.Fpc;
+using FastPathSync.FpManager.Features.Vrf;
 using Microsoft.Extensions.Logging;
 
 namespace FastPathSync.FpManager.Features.Sync;
@@ -8,7 +9,7 @@ namespace FastPathSync.FpManager.Features.Sync;
 /// Accepts cache managers. One is served at a time: who says a valid HELLO replaces the one before, whose process has died
 /// or hangs. Whoever says anything else changes nothing.
 /// </summary>
-public sealed class FpcServer(IReadOnlyList<FpcEndpoint> endpoints, ForwardingState state, ILogger log) : IDisposable
+public sealed class FpcServer(IReadOnlyList<FpcEndpoint> endpoints, VrfRegistry vrfs, ILogger log) : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly List<Socket> _listeners = [];
@@ -58,7 +59,7 @@ public sealed class FpcServer(IReadOnlyList<FpcEndpoint> endpoints, ForwardingSt
 
     private void Serve(Socket peer)
     {
-        using FpcSession session = new(peer, state, log, Replace);
+        using FpcSession session = new(peer, vrfs, log, Replace);
         session.Run();
     }
 

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using FastPathSync.Fpc;
+using FastPathSync.FpManager.Features.Vrf;
 using FastPathSync.Linux;
 using Microsoft.Extensions.Logging;
 using Wire = FastPathSync.Fpc.Protocol;
@@ -7,10 +8,13 @@ using Wire = FastPathSync.Fpc.Protocol;
 namespace FastPathSync.FpManager.Features.Sync;
 
 /// <summary>One connection of a cache manager: frames in, tables written, reports out.</summary>
-public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log, Action<FpcSession> greeted) : IDisposable
+public sealed class FpcSession(Socket socket, VrfRegistry vrfs, ILogger log, Action<FpcSession> greeted) : IDisposable
 {
     private const uint ProtocolVersion = 1;
     private readonly FpcConnection _connection = new(socket);
+
+    /// <summary>The VRFs by their ids of this connection. The home VRF is 0 and need not be announced.</summary>
+    private readonly Dictionary<uint, string> _names = new() { [0] = "" };
     private bool _greeted;
 
     /// <summary>Serves until the peer goes, or is sent away for not speaking FPC.</summary>
@@ -39,7 +43,7 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
         {
             if (_greeted)
             {
-                state.ManagerConnected(false);
+                vrfs.ManagerConnected(false);
             }
         }
     }
@@ -60,11 +64,32 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
             throw new FpcProtocolException($"{frame.Header.Type} before HELLO");
         }
 
-        if (frame.Header.Vrf != 0)
+        if (frame.Header.Type == FpcType.Vrf)
         {
-            return (Errno.ENOENT, $"vrf {frame.Header.Vrf}: this fast path serves VRF 0 only");
+            return Announce(BatchValidator.Valid(frame.Parse(Wire.VrfBatch.Parser)));
         }
 
+        if (!_names.TryGetValue(frame.Header.Vrf, out string? name) || vrfs.TryGet(name) is not VrfEntry vrf)
+        {
+            return (Errno.ENOENT, $"vrf {frame.Header.Vrf}: no VRF of this id was announced");
+        }
+
+        (int errno, string text) = Apply(frame, vrf.State);
+        if (errno == Errno.ENOSPC && vrfs.TryGrow(vrf) is not null)
+        {
+            return (Errno.EAGAIN, $"vrf {name}: {text}; it has larger tables now, send everything again");
+        }
+
+        if (errno == Errno.ENOSPC)
+        {
+            log.LogError("{Error}", text);
+        }
+
+        return (errno, text);
+    }
+
+    private (int ErrorNumber, string Text) Apply(FpcFrame frame, ForwardingState state)
+    {
         switch (frame.Header.Type)
         {
             case FpcType.BeginSync:
@@ -77,7 +102,7 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
                     return (Errno.ESTALE, $"generation {end.Generation} was not begun; begin a new synchronization");
                 }
 
-                log.LogInformation("synchronized: generation {Generation}, reason {Reason}, swept {Swept}", end.Generation, end.Reason, swept);
+                log.Log(frame.Header.Vrf == 0 ? LogLevel.Information : LogLevel.Debug, "synchronized: generation {Generation}, reason {Reason}, swept {Swept}", end.Generation, end.Reason, swept);
                 return (0, "");
             case FpcType.SyncState:
                 state.SyncState(frame.Parse(Wire.SyncState.Parser));
@@ -101,6 +126,47 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
         }
     }
 
+    private (int ErrorNumber, string Text) Announce(Wire.VrfBatch batch)
+    {
+        int errno = 0;
+        string text = "";
+        foreach (Wire.VrfBatch.Types.Update u in batch.Updates)
+        {
+            if (u.Upsert is Wire.Vrf v)
+            {
+                if (vrfs.TryUpsert(v.Name, v.NetnsInode) is VrfEntry entry)
+                {
+                    entry.State.ManagerConnected(true);
+                    _names[v.Id] = v.Name;
+                }
+                else
+                {
+                    errno = Errno.ENOSPC;
+                    text = $"vrf {v.Name}: there is room for {SharedMemory.Capacities.Vrfs} VRFs only";
+                }
+            }
+            else if (_names.Remove(u.Delete.Id, out string? gone))
+            {
+                vrfs.Remove(gone);
+            }
+        }
+
+        if (batch.Complete)
+        {
+            foreach (VrfEntry v in vrfs.All.Where(v => !_names.ContainsValue(v.Name)))
+            {
+                vrfs.Remove(v.Name);
+            }
+        }
+
+        if (errno != 0)
+        {
+            log.LogError("{Error}", text);
+        }
+
+        return (errno, text);
+    }
+
     private (int ErrorNumber, string Text) Greet(Wire.Hello hello)
     {
         if (_greeted)
@@ -115,19 +181,10 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
 
         greeted(this);
         _greeted = true;
-        state.ManagerConnected(true);
+        vrfs.ManagerConnected(true);
         log.LogInformation("cache manager connected, pid {ManagerPid}", hello.Pid);
         return (0, "");
     }
 
-    private (int ErrorNumber, string Text) Result(string? error)
-    {
-        if (error is null)
-        {
-            return (0, "");
-        }
-
-        log.LogError("{Error}", error);
-        return (Errno.ENOSPC, error);
-    }
+    private static (int ErrorNumber, string Text) Result(string? error) => error is null ? (0, "") : (Errno.ENOSPC, error);
 }

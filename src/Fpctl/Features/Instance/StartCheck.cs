@@ -1,6 +1,7 @@
 using System.Globalization;
 using FastPathSync.Fpctl.Cli;
 using FastPathSync.Fpctl.Supervisor;
+using FastPathSync.Hosting;
 using FastPathSync.Linux;
 
 namespace FastPathSync.Fpctl.Features.Instance;
@@ -8,14 +9,14 @@ namespace FastPathSync.Fpctl.Features.Instance;
 /// <summary>What is checked before anything is started; each fault is one line with cause and mend.</summary>
 internal static unsafe class StartCheck
 {
-    private const string NamedNamespaces = "/run/netns";
-    private const string OwnNamespace = "/proc/self/ns/net";
+    /// <summary>Of a VRF: the longest that fits the names of its tables.</summary>
+    private const int LongestVrfName = 127;
 
     // Bits of CapEff in /proc/self/status (linux/capability.h). CAP_SYS_ADMIN includes CAP_BPF.
     private const int CAP_NET_ADMIN = 12, CAP_NET_RAW = 13, CAP_SYS_ADMIN = 21, CAP_BPF = 39;
 
     /// <summary>Inode of this process's network namespace.</summary>
-    public static ulong NetworkNamespace => NamespaceInode(OwnNamespace) ?? 0;
+    public static ulong OwnNamespace => NetworkNamespace.OwnInode;
 
     public static void Capabilities()
     {
@@ -41,12 +42,12 @@ internal static unsafe class StartCheck
         }
     }
 
-    /// <summary>Interface names from the [VRF/]IF of the command line.</summary>
-    public static IReadOnlyList<string> Ports(IReadOnlyList<string> requested)
+    /// <summary>The ports that [VRF/]IF of the command line name; the home VRF by no name, however it was called.</summary>
+    public static IReadOnlyList<PortName> Ports(IReadOnlyList<string> requested)
     {
         if (requested.Count == 0)
         {
-            throw new CliError("no port given: name the interfaces to serve with --port IF (repeat it for each)", CliError.Usage);
+            throw new CliError("no port given: name the interfaces to serve with --port [VRF/]IF (repeat it for each)", CliError.Usage);
         }
 
         if (requested.Count > SharedMemory.Capacities.Ports)
@@ -54,30 +55,41 @@ internal static unsafe class StartCheck
             throw new CliError($"{requested.Count} ports given: at most {SharedMemory.Capacities.Ports} can be served", CliError.Usage);
         }
 
-        List<string> names = [];
-        foreach (string port in requested)
+        List<PortName> ports = [];
+        Dictionary<ulong, string> vrfs = new() { [OwnNamespace] = "" };
+        foreach (string text in requested)
         {
-            int slash = port.IndexOf('/', StringComparison.Ordinal);
-            string name = slash < 0 ? port : port[(slash + 1)..];
-            if (slash >= 0)
+            PortName port = PortName.Parse(text);
+            if (text.Contains('/', StringComparison.Ordinal))
             {
-                OwnVrf(port, port[..slash], name);
+                port = port with { Vrf = Vrf(text, port.Vrf, vrfs) };
             }
 
-            if (names.Contains(name))
+            if (ports.Contains(port))
             {
-                throw new CliError($"port '{name}' is given twice; name each interface once", CliError.Usage);
+                throw new CliError($"port '{text}' is given twice; name each interface once", CliError.Usage);
             }
 
-            names.Add(name);
+            ports.Add(port);
         }
 
-        names.ForEach(Interface);
-        return names;
+        ports.ForEach(Interface);
+        return ports;
     }
 
-    /// <summary>No other running instance of this namespace may serve one of the ports.</summary>
-    public static void Conflicts(Hosting.Instance instance, IReadOnlyList<string> ports)
+    /// <summary>--vrfs: "all" or names, which need not be there yet.</summary>
+    public static string? Vrfs(string? text)
+    {
+        foreach (string name in text is null or "all" ? [] : text.Split(',', StringSplitOptions.TrimEntries))
+        {
+            VrfName($"--vrfs {text}", name);
+        }
+
+        return text;
+    }
+
+    /// <summary>No other running instance may serve one of the ports.</summary>
+    public static void Conflicts(Hosting.Instance instance, IReadOnlyList<PortName> ports)
     {
         string? parent = Path.GetDirectoryName(instance.Directory);
         if (parent is null || !Directory.Exists(parent))
@@ -85,7 +97,7 @@ internal static unsafe class StartCheck
             return;
         }
 
-        ulong ours = NetworkNamespace;
+        HashSet<(ulong, string)> ours = [.. ports.Select(p => Place(p, OwnNamespace))];
         foreach (string directory in Directory.EnumerateDirectories(parent))
         {
             string name = Path.GetFileName(directory);
@@ -95,98 +107,100 @@ internal static unsafe class StartCheck
             }
 
             Hosting.Instance other = new(name, directory);
-            if (InstanceLock.IsHeld(other) && InstancePlan.TryRead(other) is InstancePlan plan && plan.NetworkNamespace == ours
-                && plan.Ports.FirstOrDefault(ports.Contains) is string port)
+            if (InstanceLock.IsHeld(other) && InstancePlan.TryRead(other) is InstancePlan plan
+                && plan.Ports.FirstOrDefault(p => ours.Contains(Place(PortName.Parse(p), plan.NetworkNamespace))) is string port)
             {
-                throw new CliError($"port '{port}' is already served by instance '{name}' in this network namespace; stop it with: fpctl stop --instance {name}");
+                throw new CliError($"port '{port}' is already served by instance '{name}'; stop it with: fpctl stop --instance {name}");
             }
         }
     }
 
-    private static void OwnVrf(string port, string vrf, string name)
+    private static (ulong Namespace, string Interface) Place(PortName port, ulong home) =>
+        (port.Vrf.Length == 0 ? home : NetworkNamespace.TryInode(port.Vrf) ?? 0, port.Interface);
+
+    /// <summary>The name under which the VRF was first given, "" for our own namespace.</summary>
+    private static string Vrf(string port, string name, Dictionary<ulong, string> known)
     {
-        if (vrf is "default" or "")
+        if (name == NetworkNamespace.Unnamed)
         {
-            return;
+            return "";
         }
 
-        string path = Path.Combine(NamedNamespaces, vrf);
-        if (!File.Exists(path))
+        VrfName($"port '{port}'", name);
+        if (NetworkNamespace.TryInode(name) is not ulong inode)
         {
-            throw new CliError($"port '{port}': there is no VRF (network namespace) '{vrf}' in {NamedNamespaces}; `ip netns list` shows those there are");
+            throw new CliError($"port '{port}': there is no VRF (network namespace) '{name}' in {NetworkNamespace.Directory}; `ip netns list` shows those there are");
         }
 
-        if (NamespaceInode(path) != NetworkNamespace)
+        if (!known.TryGetValue(inode, out string? first))
         {
-            throw new CliError($"port '{port}': an instance serves the network namespace it is started in, and '{vrf}' is another; start it there: ip netns exec {vrf} fpctl start --port {name} ...");
+            known[inode] = first = name;
+        }
+
+        return first;
+    }
+
+    private static void VrfName(string what, string name)
+    {
+        if (name.Length is 0 or > LongestVrfName || name is "." or ".." || name.Contains('/', StringComparison.Ordinal))
+        {
+            throw new CliError($"{what}: '{name}' is no name of a VRF (network namespace): 1 to {LongestVrfName} characters without '/'", CliError.Usage);
         }
     }
 
-    private static void Interface(string name)
+    private static void Interface(PortName port)
     {
+        string name = port.Interface;
         if (name == "lo")
         {
-            throw new CliError("port 'lo': the loopback interface has nothing to forward; name real or virtual Ethernet interfaces");
+            throw new CliError($"port '{port}': the loopback interface has nothing to forward; name real or virtual Ethernet interfaces");
         }
 
         if (name.Length is 0 or > 15)
         {
-            throw new CliError($"port '{name}': an interface name has 1 to 15 characters", CliError.Usage);
+            throw new CliError($"port '{port}': an interface name has 1 to 15 characters", CliError.Usage);
         }
 
-        if (Libc.if_nametoindex(name) == 0)
+        if (!Exists(port))
         {
-            string mend = FindElsewhere(name) is string ns
-                ? $"it is in '{ns}': ip netns exec {ns} fpctl start --port {name} ..."
-                : "`ip link` shows those there are";
-            throw new CliError($"port '{name}': no such interface in this network namespace; {mend}");
+            string where = port.Vrf.Length == 0 ? "this network namespace" : $"VRF '{port.Vrf}'";
+            string list = port.Vrf.Length == 0 ? "ip link" : $"ip -n {port.Vrf} link";
+            string mend = FindElsewhere(name) is string elsewhere ? $"it is in '{elsewhere}': --port {elsewhere}/{name}" : $"`{list}` shows those there are";
+            throw new CliError($"port '{port}': no such interface in {where}; {mend}");
         }
+    }
 
-        using FileDescriptor socket = FileDescriptor.FromCall(Libc.socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0), "socket", name);
-        Libc.ifreq request = default;
-        System.Text.Encoding.UTF8.GetBytes(name, new Span<byte>(request.ifr_name, 15));
-        if (Libc.ioctl(socket.Number, Libc.SIOCGIFMTU, &request) < 0)
+    private static bool Exists(PortName port)
+    {
+        try
         {
-            throw new CliError($"port '{name}': cannot read its MTU: {LinuxException.FromLastError("SIOCGIFMTU", name).Message}");
+            return (port.Vrf.Length == 0
+                ? Libc.if_nametoindex(port.Interface)
+                : NetworkNamespace.Run($"{NetworkNamespace.Directory}/{port.Vrf}", () => Libc.if_nametoindex(port.Interface))) != 0;
+        }
+        catch (LinuxException e)
+        {
+            throw new CliError($"port '{port}': VRF '{port.Vrf}' can't be entered: {e.Message}");
         }
     }
 
     private static string? FindElsewhere(string name)
     {
-        if (!Directory.Exists(NamedNamespaces))
-        {
-            return null;
-        }
-
-        foreach (string path in Directory.EnumerateFiles(NamedNamespaces).Order(StringComparer.Ordinal))
+        foreach ((string vrf, _) in NetworkNamespace.All())
         {
             try
             {
-                if (NamespaceInode(path) != NetworkNamespace && Linux.NetworkNamespace.Run(path, () => Libc.if_nametoindex(name)) != 0)
+                if (Exists(new PortName(vrf, name)))
                 {
-                    return Path.GetFileName(path);
+                    return vrf;
                 }
             }
-            catch (LinuxException)
+            catch (CliError)
             {
-                // Not a namespace (any more), or not ours to enter.
+                // Not ours to enter, or it has just gone.
             }
         }
 
         return null;
-    }
-
-    private static ulong? NamespaceInode(string path)
-    {
-        int fd = Libc.open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
-        if (fd < 0)
-        {
-            return null;
-        }
-
-        using FileDescriptor file = new(fd);
-        const int StatBytes = 144, InodeOffset = 8; // struct stat, asm/stat.h on x86-64
-        byte* stat = stackalloc byte[StatBytes];
-        return Libc.fstat(fd, stat) == 0 ? *(ulong*)(stat + InodeOffset) : null;
     }
 }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using FastPathSync.Fpctl.Cli;
 using FastPathSync.Fpctl.Supervisor;
+using FastPathSync.Hosting;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
 
@@ -72,7 +73,8 @@ internal static class StartCommand
             StartCheck.Capabilities();
         }
 
-        IReadOnlyList<string> ports = StartCheck.Ports(requested);
+        _ = StartCheck.Vrfs(parsed.GetValue(options.Vrfs));
+        IReadOnlyList<PortName> ports = StartCheck.Ports(requested);
         StartCheck.Conflicts(instance, ports);
         plan = Plan(context, parsed, options, ports);
         foreach (DaemonPlan d in plan.Daemons)
@@ -115,16 +117,22 @@ internal static class StartCommand
         return held;
     }
 
-    private static InstancePlan Plan(CliContext context, ParseResult parsed, StartOptions options, IReadOnlyList<string> ports)
+    private static InstancePlan Plan(CliContext context, ParseResult parsed, StartOptions options, IReadOnlyList<PortName> ports)
     {
         Hosting.Instance instance = context.Instance;
         string programs = Path.GetFullPath(parsed.GetValue(options.Programs) ?? AppContext.BaseDirectory);
         string[] common = ["--instance", instance.Name, "--directory", instance.Directory];
-        string[] portArguments = [.. ports.SelectMany(p => new[] { "--port", p })];
+        string[] portArguments = [.. ports.SelectMany(p => new[] { "--port", p.ToString() })];
         List<string> fpmd = [.. common, .. portArguments];
         if (parsed.GetValue(options.FpcTcp) is string tcp)
         {
             fpmd.AddRange(["--fpc-tcp", tcp]);
+        }
+
+        List<string> cmgrd = [.. common, .. portArguments];
+        if (parsed.GetValue(options.Vrfs) is string vrfs)
+        {
+            cmgrd.AddRange(["--vrfs", vrfs]);
         }
 
         List<string> fastpath =
@@ -147,12 +155,12 @@ internal static class StartCommand
         return new InstancePlan(
             SegmentHeader.CurrentLayoutVersion,
             instance.Name,
-            StartCheck.NetworkNamespace,
+            StartCheck.OwnNamespace,
             DateTimeOffset.UtcNow,
-            ports,
+            [.. ports.Select(p => p.ToString())],
             [
                 Daemon("fpmd", fpmd, 0),
-                Daemon("cmgrd", common, 1),
+                Daemon("cmgrd", cmgrd, 1),
                 Daemon("fastpath", fastpath, 2) with { StopFirst = true },
                 Daemon("hitflagsd", common, 3),
                 Daemon("fpsd", common, 3),

@@ -13,6 +13,12 @@ internal sealed class StartOptions
         AllowMultipleArgumentsPerToken = true,
     };
 
+    public Option<string?> Vrfs { get; } = new("--vrfs")
+    {
+        Description = "further VRFs (named network namespaces) to mirror, though they have no ports; followed as they come and go",
+        HelpName = "all|NAME,...",
+    };
+
     public Option<int> Workers { get; } = new("--workers") { Description = "packet workers, each on a CPU of its own", HelpName = "N", DefaultValueFactory = _ => 1 };
 
     public Option<string> Mode { get; } = Word("--mode", "how to attach to the ports: native XDP, generic XDP, or what works best", "native", "generic", "auto");
@@ -29,7 +35,7 @@ internal sealed class StartOptions
 
     public Option<int> Timeout { get; } = new("--timeout") { Description = "seconds to wait until it forwards", HelpName = "SECONDS", DefaultValueFactory = _ => 30 };
 
-    public IEnumerable<Option> All() => [Ports, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Programs, Timeout];
+    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Programs, Timeout];
 
     private static Option<string> Word(string name, string description, params string[] words)
     {

@@ -110,6 +110,7 @@ internal static class StatusCommand
         {
             w.WriteStartObject();
             w.WriteString("object", d.Object);
+            w.WriteString("vrf", d.Vrf);
             w.WriteString("reason", d.Reason);
             w.WriteString("effect", d.Effect.ToString().ToLowerInvariant());
             w.WriteNumber("ageMs", Math.Round(d.Age.TotalMilliseconds));
@@ -155,10 +156,10 @@ internal static class StatusCommand
         console.Write(ports);
         if (r.Demotions.Count + r.Bypassed.Count > 0)
         {
-            Table demotions = CliContext.Table("demoted", "effect", "since", "reason");
+            Table demotions = CliContext.Table("demoted", "vrf", "effect", "since", "reason");
             foreach (Demotion d in r.Demotions.Concat(r.Bypassed))
             {
-                demotions.AddRow(Markup.Escape(d.Object), d.Effect.ToString().ToLowerInvariant(), Ago(d.Age), Markup.Escape(d.Reason));
+                demotions.AddRow(Markup.Escape(d.Object), Markup.Escape(d.Vrf), d.Effect.ToString().ToLowerInvariant(), Ago(d.Age), Markup.Escape(d.Reason));
             }
 
             console.Write(demotions);

@@ -1,5 +1,7 @@
 using FastPathSync.Fpctl.Cli;
+using FastPathSync.Fpctl.Inspection;
 using FastPathSync.Fpctl.Supervisor;
+using FastPathSync.Hosting;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
@@ -18,7 +20,7 @@ internal sealed record DaemonStatus(string Name, int Pid, string State, DateTime
 
 internal sealed record PortReport(string Name, string Vrf, string Mode, bool ZeroCopy, uint Queues, uint Mtu, string State);
 
-internal sealed record Demotion(DemotionEffect Effect, string Object, string Reason, TimeSpan Age);
+internal sealed record Demotion(string Vrf, DemotionEffect Effect, string Object, string Reason, TimeSpan Age);
 
 /// <summary>How an instance does, from daemons.json, /proc and the segments. Taking it needs no daemon's help but the supervisor's, for half a second at most.</summary>
 internal sealed class StatusReport
@@ -99,8 +101,12 @@ internal sealed class StatusReport
         FillDaemons(list);
         try
         {
-            FillVrf(context);
-            FillFastPath(context);
+            (InstanceTables tables, IReadOnlyList<InstanceTables> vrfs) = ShowCommand.OpenAll(context);
+            using (tables)
+            {
+                FillVrfs(tables, vrfs);
+                FillFastPath(context, tables, onlyThis: context.Vrf is not null);
+            }
         }
         catch (Exception e) when (e is CliError or SegmentException or LinuxException)
         {
@@ -110,7 +116,7 @@ internal sealed class StatusReport
 
         if (Ports.Count == 0 && InstancePlan.TryRead(instance) is InstancePlan plan)
         {
-            Ports = [.. plan.Ports.Select(p => new PortReport(p, "default", "none", false, 0, 0, "unserved"))];
+            Ports = [.. plan.Ports.Select(PortName.Parse).Select(p => new PortReport(p.Interface, VrfName(p.Vrf), "none", false, 0, 0, "unserved"))];
         }
     }
 
@@ -141,35 +147,54 @@ internal sealed class StatusReport
         Daemons = daemons;
     }
 
-    private unsafe void FillVrf(CliContext context)
+    /// <summary>As JSON and people name it.</summary>
+    private static string VrfName(string name) => name.Length == 0 ? NetworkNamespace.Unnamed : name;
+
+    private unsafe void FillVrfs(InstanceTables tables, IReadOnlyList<InstanceTables> vrfs)
     {
-        using Segment? segment = context.TryOpenSegment(SegmentNames.Vrf, SegmentKind.Vrf);
-        if (segment is null)
+        if (!tables.HasVrf)
         {
             Problem("the tables are not there yet (fpmd makes them)");
             return;
         }
 
-        VrfState* state = VrfSegment.State(segment);
-        Synchronized = Volatile.Read(ref state->Synchronized) != 0;
-        if (!Synchronized)
+        // A VRF without ports has nothing more to tell than the directory does.
+        IReadOnlyList<VrfRecord> directory = tables.Vrfs;
+        List<InstanceTables> looked = [.. vrfs.Where(v => v.HasFib4 && v.HasVrf)];
+        List<Demotion> all = [];
+        ulong now = MonotonicClock.Nanoseconds;
+        bool connected = true;
+        List<string> lagging = [];
+        foreach (InstanceTables v in looked)
         {
-            Problem(state->ManagerConnected == 0 ? "not synchronized: cmgrd is not connected to fpmd" : "not synchronized: updates from the kernel are in flight");
+            VrfState* state = v.Vrf;
+            connected &= state->ManagerConnected != 0;
+            if (Volatile.Read(ref state->Synchronized) == 0)
+            {
+                lagging.Add(VrfName(v.VrfName));
+            }
+
+            foreach ((_, DemotionRecord d) in v.Demotions.All())
+            {
+                TimeSpan age = TimeSpan.FromMilliseconds(now > d.Since ? (now - d.Since) / 1_000_000 : 0);
+                all.Add(new Demotion(VrfName(v.VrfName), d.Effect, d.Object.ToString(), d.Reason.ToString(), age));
+            }
         }
 
-        ulong now = MonotonicClock.Nanoseconds;
-        List<Demotion> all = [];
-        foreach ((_, DemotionRecord d) in new RecordTableReader<DemotionRecord>(VrfSegment.Demotions(segment), Capacities.Demotions).All())
+        HashSet<string> asked = [.. vrfs.Where(v => !v.HasFib4).Select(v => v.VrfName)];
+        lagging.AddRange(directory.Where(r => (r.Flags & VrfFlags.Small) != 0 && r.Synchronized == 0).Select(r => r.Name.ToString()).Where(asked.Contains));
+        Synchronized = lagging.Count == 0;
+        if (!Synchronized)
         {
-            TimeSpan age = TimeSpan.FromMilliseconds(now > d.Since ? (now - d.Since) / 1_000_000 : 0);
-            all.Add(new Demotion(d.Effect, d.Object.ToString(), d.Reason.ToString(), age));
+            string which = lagging is [NetworkNamespace.Unnamed] ? "" : lagging.Count == 1 ? $" (VRF {lagging[0]})" : $" ({lagging.Count} VRFs, {lagging[0]} the first)";
+            Problem(!connected ? "not synchronized: cmgrd is not connected to fpmd" : $"not synchronized: updates from the kernel are in flight{which}");
         }
 
         Demotions = [.. all.Where(d => d.Effect is DemotionEffect.Vrf or DemotionEffect.Ingress or DemotionEffect.Egress)];
         Bypassed = [.. all.Where(d => d.Effect is DemotionEffect.Bypassed)];
     }
 
-    private unsafe void FillFastPath(CliContext context)
+    private unsafe void FillFastPath(CliContext context, InstanceTables tables, bool onlyThis)
     {
         using Segment? segment = context.TryOpenSegment(SegmentNames.FastPathState, SegmentKind.FastPathState);
         if (segment is null)
@@ -193,7 +218,7 @@ internal sealed class StatusReport
             Problem(stuck.Count == 0 ? "the fast path passes everything to Linux" : $"{string.Join(" and ", stuck)} makes no progress: Linux forwards until it does; is the CPU taken by something else?");
         }
 
-        FillPorts(context, segment, (int)Math.Min(state->PortCount, Capacities.Ports));
+        FillPorts(tables, segment, (int)Math.Min(state->PortCount, Capacities.Ports), onlyThis);
         for (int id = 0; id < Math.Min(state->WorkerCount, Capacities.Workers); id++)
         {
             using Segment? worker = context.TryOpenSegment(SegmentNames.Worker(id), SegmentKind.Worker);
@@ -212,23 +237,20 @@ internal sealed class StatusReport
         }
     }
 
-    private unsafe void FillPorts(CliContext context, Segment fastPath, int count)
+    private unsafe void FillPorts(InstanceTables tables, Segment fastPath, int count, bool onlyThis)
     {
-        using Segment? interfaces = context.TryOpenSegment(SegmentNames.Interface, SegmentKind.Interface);
-        Dictionary<uint, InterfaceRecord> byIndex = [];
-        if (interfaces is not null)
-        {
-            foreach ((_, InterfaceRecord r) in new RecordTableReader<InterfaceRecord>(interfaces.Body, Capacities.Interfaces).All())
-            {
-                byIndex[r.IfIndex] = r;
-            }
-        }
-
         List<PortReport> ports = [];
         for (int i = 0; i < count; i++)
         {
             PortState p = *FastPathStateSegment.Port(fastPath, i);
-            bool known = byIndex.TryGetValue(p.IfIndex, out InterfaceRecord r);
+            string vrf = p.Vrf.ToString();
+            if (onlyThis && vrf != tables.VrfName)
+            {
+                continue;
+            }
+
+            InterfaceRecord r = default;
+            bool known = tables.OfVrf(vrf) is { HasVrf: true } t && t.Interfaces.TryGetValue(p.IfIndex, out r) && r.PortId == i;
             string name = known ? r.Name.ToString() : p.Name.ToString();
             string mode = p.Mode.ToString().ToLowerInvariant();
             string state = p.Status switch
@@ -240,10 +262,10 @@ internal sealed class StatusReport
             };
             if (state is "gone" or "unserved")
             {
-                Problem($"port {name} is {state}: its interface is not in the namespace, or the fast path is not attached to it");
+                Problem($"port {new PortName(vrf, name)} is {state}: its interface is not in the namespace, or the fast path is not attached to it");
             }
 
-            ports.Add(new PortReport(name, "default", mode, p.ZeroCopy != 0, p.Queues, known ? r.Mtu : p.Mtu, state));
+            ports.Add(new PortReport(name, VrfName(vrf), mode, p.ZeroCopy != 0, p.Queues, known ? r.Mtu : p.Mtu, state));
         }
 
         Ports = ports;

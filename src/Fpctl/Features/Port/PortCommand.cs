@@ -9,7 +9,7 @@ internal static class PortCommand
     {
         ShowCommand.Create(
             "ports with mode, state and counters", FpctlJson.Default.IEnumerablePortView,
-            (_, tables, _) => new PortReader(tables).Show("default"), // as `fpctl status` names it
+            (context, tables, _) => new PortReader(tables).Show(context.Vrf is not null),
             ["port", "id", "vrf", "mode", "zero-copy", "queues", "mtu", "max mtu", "state", "address", "rx", "tx", "forwarded"],
             p => [[p.Ifname, Cell.Of(p.Id), p.Vrf, p.Mode, p.Zerocopy ? "yes" : "no", Cell.Of(p.Queues), Cell.Of(p.Mtu), Cell.Of(p.MaxMtu),
                 p.State, Cell.Of(p.Address), Cell.Of(p.Rx), Cell.Of(p.Tx), Cell.Of(p.Forwarded)]]),

@@ -1,5 +1,6 @@
 using FastPathSync.Fpctl.Features.Statistics;
 using FastPathSync.Fpctl.Inspection;
+using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Port;
@@ -7,7 +8,8 @@ namespace FastPathSync.Fpctl.Features.Port;
 /// <summary>Makes port views of the tables.</summary>
 internal sealed unsafe class PortReader(InstanceTables tables)
 {
-    public IEnumerable<PortView> Show(string vrf)
+    /// <param name="onlyThis">Of the VRF of the tables only.</param>
+    public IEnumerable<PortView> Show(bool onlyThis)
     {
         StatisticsSnapshot counters = StatisticsSnapshot.Take(tables);
         List<PortView> ports = [];
@@ -15,13 +17,20 @@ internal sealed unsafe class PortReader(InstanceTables tables)
         {
             PortState p = *tables.Port(i);
             Counters c = counters.OfPort(i);
-            bool known = tables.Interfaces.TryGetValue(p.IfIndex, out InterfaceRecord record);
+            string vrf = p.Vrf.ToString();
+            if (onlyThis && vrf != tables.VrfName)
+            {
+                continue;
+            }
+
+            InterfaceRecord record = default;
+            bool known = tables.OfVrf(vrf)?.Interfaces.TryGetValue(p.IfIndex, out record) == true;
             ports.Add(new PortView
             {
                 Ifname = p.Name.ToString(),
                 Ifindex = p.IfIndex,
                 Id = i,
-                Vrf = vrf,
+                Vrf = vrf.Length == 0 ? NetworkNamespace.Unnamed : vrf, // as `fpctl status` names it
                 Mode = p.Mode.ToString().ToLowerInvariant(),
                 Zerocopy = p.ZeroCopy != 0,
                 Queues = p.Queues,

@@ -80,7 +80,7 @@ internal static class RpcCommand
         }
 
         using NetFpcClient client = Connect(context);
-        PortMtuReply reply = Call(context, () => mtu is uint m ? client.SetPortMtu(i.IfIndex, m) : client.GetPortMtu(i.IfIndex));
+        PortMtuReply reply = Call(context, () => mtu is uint m ? client.SetPortMtu(i.IfIndex, m, i.PortId) : client.GetPortMtu(i.IfIndex, i.PortId));
         if (context.Json)
         {
             CliContext.WriteJson(w =>

@@ -18,6 +18,7 @@ internal static class StatisticsJson
         {
             w.WriteStartObject();
             w.WriteString("ifname", s.Ports[i].Ifname);
+            w.WriteString("vrf", s.Ports[i].Vrf);
             w.WriteNumber("ifindex", s.Ports[i].Ifindex);
             w.WriteNumber("id", i);
             Write(w, s.OfPort(i));
@@ -41,6 +42,7 @@ internal static class StatisticsJson
             {
                 w.WriteStartObject();
                 w.WriteString("ifname", s.Ports[p].Ifname);
+                w.WriteString("vrf", s.Ports[p].Vrf);
                 Write(w, s.Workers[i].Ports[p]);
                 w.WriteEndObject();
             }

@@ -1,4 +1,5 @@
 using FastPathSync.Fpctl.Inspection;
+using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Statistics;
@@ -7,6 +8,8 @@ namespace FastPathSync.Fpctl.Features.Statistics;
 internal sealed class PortSnapshot
 {
     public string Ifname { get; set; } = "";
+
+    public string Vrf { get; set; } = NetworkNamespace.Unnamed;
 
     public uint Ifindex { get; set; }
 
@@ -116,6 +119,7 @@ internal sealed unsafe class StatisticsSnapshot
         Ports = [.. Ports.Select((p, i) => new PortSnapshot
         {
             Ifname = p.Ifname,
+            Vrf = p.Vrf,
             Ifindex = p.Ifindex,
             BeforeWorkers = p.BeforeWorkers.Since(baseline.Ports.ElementAtOrDefault(i)?.BeforeWorkers),
         })],
@@ -136,7 +140,7 @@ internal sealed unsafe class StatisticsSnapshot
         c.Dropped[(int)DropReason.RxRingFull] = p->RxRingFull;
         c.Dropped[(int)DropReason.NoFrame] = p->NoFrame;
         new ReadOnlySpan<ulong>(p->Passed, c.Passed.Length).CopyTo(c.Passed);
-        return new PortSnapshot { Ifname = p->Name.ToString(), Ifindex = p->IfIndex, BeforeWorkers = c };
+        return new PortSnapshot { Ifname = p->Name.ToString(), Vrf = p->Vrf.ToString() is { Length: > 0 } vrf ? vrf : NetworkNamespace.Unnamed, Ifindex = p->IfIndex, BeforeWorkers = c };
     }
 
     private static WorkerSnapshot TakeWorker(SharedMemory.Segment segment, int ports)

@@ -1,7 +1,8 @@
 using FastPathSync.Fpctl.Cli;
+using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
-using Spectre.Console;
 using Spectre.Console.Rendering;
+using Spectre.Console;
 
 namespace FastPathSync.Fpctl.Features.Statistics;
 
@@ -28,7 +29,7 @@ internal static class StatisticsText
 
         for (int i = 0; i < s.Ports.Count; i++)
         {
-            Row(t, Markup.Escape(s.Ports[i].Ifname), s.OfPort(i), i, rate);
+            Row(t, Markup.Escape(s.Ports[i].Vrf == NetworkNamespace.Unnamed ? s.Ports[i].Ifname : $"{s.Ports[i].Vrf}/{s.Ports[i].Ifname}"), s.OfPort(i), i, rate);
         }
 
         Row(t, "[bold]total[/]", s.Total(), SharedMemory.Capacities.Ports, rate);

@@ -29,6 +29,12 @@ internal sealed class FibComparison
     /// <summary>Every entry.</summary>
     public void All()
     {
+        if (!_tables.HasFib4)
+        {
+            Boundaries();
+            return;
+        }
+
         uint[] table = _tables.CopyFirstLevel();
         IntervalMap map = _forwarding.Map;
         int compared = 0;
@@ -78,6 +84,40 @@ internal sealed class FibComparison
         }
 
         _findings.Count("fib", compared);
+    }
+
+    /// <summary>
+    /// In a trie: between two addresses at which a decision of the kernel or a prefix of ours begins, nothing changes, so these
+    /// addresses stand for all.
+    /// </summary>
+    private void Boundaries()
+    {
+        SortedSet<uint> addresses = [0];
+        for (int i = 0; i < _forwarding.Map.Count; i++)
+        {
+            addresses.Add(_forwarding.Map[i].First);
+        }
+
+        foreach ((_, RouteRecord r) in _tables.Routes.All())
+        {
+            addresses.Add(r.Destination);
+            ulong behind = r.Destination + (1ul << (32 - r.PrefixLength));
+            if (behind <= uint.MaxValue)
+            {
+                addresses.Add((uint)behind);
+            }
+        }
+
+        foreach (uint a in addresses)
+        {
+            int nexthop = _tables.FibEntry(a).Nexthop, decision = _forwarding.Map.Lookup(a);
+            if (!Agrees(nexthop, decision, a))
+            {
+                Report(a, nexthop, decision);
+            }
+        }
+
+        _findings.Count("fib", addresses.Count);
     }
 
     /// <summary>Only the addresses that were wrong before, in the live table.</summary>

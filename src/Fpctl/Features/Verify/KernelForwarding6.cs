@@ -95,7 +95,7 @@ internal sealed class KernelForwarding6
             List<int> first = [.. _routes.Where(r => r.Metric == lowest).Select(r => r.Decision)];
             if (first.Count > 1)
             {
-                return decisions.PuntFor(PuntReason.AmbiguousRoute);
+                return first[0] != DecisionTable.Dead && decisions[first[0]].Via is null ? first[0] : decisions.PuntFor(PuntReason.AmbiguousRoute);
             }
 
             if (first[0] != DecisionTable.Dead)

@@ -32,14 +32,25 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
             && (k.Forwarding is not bool forwarding || forwarding == (f.Forwarding != 0))
             && (k.Forwarding6 is not bool forwarding6 || forwarding6 == (f.Forwarding6 != 0)) && (k.Mtu6 is not uint mtu6 || mtu6 == f.Mtu6));
 
-    private void Addresses() => findings.Compare(
-        "address",
-        kernel.Addresses.ToDictionary(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
-        tables.Addresses.All().Select(a => a.Value).ToDictionary(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
-        a => $"{a.Local}/{a.PrefixLength}{(a.Peer != a.Local ? $" peer {a.Peer}" : "")} dev {Name(a.IfIndex)}",
-        k => $"scope {KernelNames.Scope(k.Scope)}",
-        f => $"scope {KernelNames.Scope(f.Scope)}",
-        (k, f) => k.Scope == f.Scope);
+    /// <summary>An address in duplicate address detection comes, and becomes tentative again, without a word of the kernel's.</summary>
+    private void Addresses()
+    {
+        const uint IFA_F_TENTATIVE = 0x40;
+        List<AddressRecord> known = [.. tables.Addresses.All().Select(a => a.Value)];
+        HashSet<(uint, IpAddress, byte, IpAddress)> tentative =
+        [
+            .. kernel.Addresses.Where(a => (a.Flags & IFA_F_TENTATIVE) != 0).Select(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
+            .. known.Where(a => (a.Flags & IFA_F_TENTATIVE) != 0).Select(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
+        ];
+        findings.Compare(
+            "address",
+            kernel.Addresses.Where(a => !tentative.Contains((a.IfIndex, a.Local, a.PrefixLength, a.Peer))).ToDictionary(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
+            known.Where(a => !tentative.Contains((a.IfIndex, a.Local, a.PrefixLength, a.Peer))).ToDictionary(a => (a.IfIndex, a.Local, a.PrefixLength, a.Peer)),
+            a => $"{a.Local}/{a.PrefixLength}{(a.Peer != a.Local ? $" peer {a.Peer}" : "")} dev {Name(a.IfIndex)}",
+            k => $"scope {KernelNames.Scope(k.Scope)}",
+            f => $"scope {KernelNames.Scope(f.Scope)}",
+            (k, f) => k.Scope == f.Scope);
+    }
 
     private void Nexthops()
     {

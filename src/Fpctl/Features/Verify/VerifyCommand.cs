@@ -30,24 +30,50 @@ internal static class VerifyCommand
 
     private static int Run(CliContext context, ParseResult parsed)
     {
-        using InstanceTables tables = ShowCommand.Open(context);
-        if (VrfState(tables).EverSynchronized == 0)
+        (InstanceTables tables, IReadOnlyList<InstanceTables> vrfs) = ShowCommand.OpenAll(context);
+        using (tables)
         {
-            throw new CliError($"instance '{context.Instance}' was never synchronized yet; see `fpctl status`");
+            if (VrfState(vrfs[0]).EverSynchronized == 0)
+            {
+                throw new CliError($"instance '{context.Instance}' was never synchronized yet; see `fpctl status`");
+            }
+
+            VerifyReport report = Verify(context, vrfs);
+            if (!report.Equal && parsed.GetValue(s_repair))
+            {
+                Repair(context, vrfs);
+                report = Verify(context, vrfs) with { Repaired = true };
+            }
+
+            Write(context, report);
+            return report.Equal ? 0 : CliError.Different;
+        }
+    }
+
+    /// <summary>One VRF after the other.</summary>
+    private static VerifyReport Verify(CliContext context, IReadOnlyList<InstanceTables> vrfs)
+    {
+        VerifyReport? all = null;
+        foreach (InstanceTables v in vrfs)
+        {
+            VerifyReport? report = null;
+            try
+            {
+                using RtnetlinkDump dump = RtnetlinkDump.InNamespace(NamespacePath(context, v));
+                report = new Verifier(v, () => KernelReader.Read(dump), () => Thread.Sleep(s_betweenLooks)).Run();
+            }
+            catch (LinuxException e) when (v.VrfName.Length > 0 && e.ErrorNumber is Errno.ENOENT or Errno.EINVAL)
+            {
+                // Its namespace has just gone, and the VRF with it.
+            }
+
+            if (report is not null)
+            {
+                all = all is null ? report.In(v.VrfName) : all.And(report.In(v.VrfName));
+            }
         }
 
-        int pid = NamespacePid(context, tables);
-        using RtnetlinkDump dump = RtnetlinkDump.InNamespace($"/proc/{pid}/ns/net");
-        Verifier verifier = new(tables, () => KernelReader.Read(dump), () => Thread.Sleep(s_betweenLooks));
-        VerifyReport report = verifier.Run();
-        if (!report.Equal && parsed.GetValue(s_repair))
-        {
-            Repair(context, tables);
-            report = verifier.Run() with { Repaired = true };
-        }
-
-        Write(context, report);
-        return report.Equal ? 0 : CliError.Different;
+        return all ?? throw new CliError("the VRF has gone");
     }
 
     public static void Write(CliContext context, VerifyReport report)
@@ -67,8 +93,8 @@ internal static class VerifyCommand
 
         context.Console.MarkupLine($"[red]{report.Differences.Count + (report.Omitted ?? 0)} differences[/] after {report.Rechecks} more looks: {checkedText}.");
         ShowCommand.WriteText(
-            context.Console, Console.Out, ["kind", "object", "kernel", "fast path"],
-            [.. report.Differences.Select(d => new[] { d.Kind, d.Object, d.Kernel, d.Fastpath })]);
+            context.Console, Console.Out, ["vrf", "kind", "object", "kernel", "fast path"],
+            [.. report.Differences.Select(d => new[] { d.Vrf ?? NetworkNamespace.Unnamed, d.Kind, d.Object, d.Kernel, d.Fastpath })]);
         if (report.Omitted is int omitted)
         {
             context.Console.WriteLine($"... and {omitted} more.");
@@ -76,6 +102,9 @@ internal static class VerifyCommand
     }
 
     private static unsafe VrfState VrfState(InstanceTables tables) => *tables.Vrf;
+
+    private static string NamespacePath(CliContext context, InstanceTables v) =>
+        v.VrfName.Length > 0 ? $"{NetworkNamespace.Directory}/{v.VrfName}" : $"/proc/{NamespacePid(context, v)}/ns/net";
 
     /// <summary>A live process in the instance's network namespace: fpmd, or any other of its daemons.</summary>
     private static int NamespacePid(CliContext context, InstanceTables tables)
@@ -88,7 +117,7 @@ internal static class VerifyCommand
     }
 
     /// <summary>SIGHUP makes cmgrd dump everything anew; what nobody renews is swept. Waits until fpmd has counted the resync.</summary>
-    private static void Repair(CliContext context, InstanceTables tables)
+    private static void Repair(CliContext context, IReadOnlyList<InstanceTables> vrfs)
     {
         (_, ProcessIdentity cmgrd) = InstanceDirectory.LiveProcesses(context.Instance).FirstOrDefault(d => d.Name == "cmgrd");
         if (cmgrd.Pid <= 0)
@@ -96,9 +125,10 @@ internal static class VerifyCommand
             throw new CliError($"instance '{context.Instance}': cmgrd is not running, so nobody can resend; see `fpctl status`");
         }
 
-        ulong before = VrfState(tables).Resyncs, deadline = MonotonicClock.Nanoseconds + (ulong)s_resync.TotalNanoseconds;
+        ulong[] before = [.. vrfs.Select(v => VrfState(v).Resyncs)];
+        ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_resync.TotalNanoseconds;
         LinuxException.ThrowIfNegative(Libc.kill(cmgrd.Pid, Libc.SIGHUP), "kill", "cmgrd");
-        while (VrfState(tables).Resyncs == before)
+        while (vrfs.Where((v, i) => VrfState(v).Resyncs == before[i]).Any())
         {
             if (MonotonicClock.Nanoseconds > deadline)
             {

@@ -1,63 +1,54 @@
 using FastPathSync.Fpctl.Inspection;
 using FastPathSync.Linux;
-using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Vrf;
 
-/// <summary>Makes the VRF view of the tables.</summary>
+/// <summary>Makes the VRF views of the tables.</summary>
 internal sealed unsafe class VrfReader(InstanceTables tables)
 {
-    public VrfView Show(string name)
+    /// <summary>All VRFs of the instance, or only the one that the tables are of.</summary>
+    public IEnumerable<VrfView> Show(bool onlyThis)
     {
-        VrfState* v = tables.Vrf;
+        foreach ((int slot, VrfRecord r) in tables.Vrfs.Index())
+        {
+            string name = slot == VrfDirectorySegment.Home ? "" : r.Name.ToString();
+            if (onlyThis && name != tables.VrfName)
+            {
+                continue;
+            }
+
+            if (tables.OfVrf(name) is InstanceTables t)
+            {
+                yield return View(r, t);
+            }
+        }
+    }
+
+    private static VrfView View(in VrfRecord r, InstanceTables t)
+    {
+        VrfState* v = t.Vrf;
         return new VrfView
         {
-            Name = name,
+            Name = r.Name.ToString(),
+            Home = t.VrfName.Length == 0,
+            Netns = r.NetnsInode,
             Synced = Volatile.Read(ref v->Synchronized) != 0,
+            Ports = r.Ports,
             PassAll = v->PassAll != Families.None,
             CheckSource = Volatile.Read(ref v->CheckSource) != 0,
-            Demotions = tables.Demotions.Count,
+            Demotions = t.Demotions.Count,
             Resyncs = v->Resyncs,
             TableFull = v->TableFull,
+            Memory = t.VrfMemory,
             Tables = new TableSizes
             {
-                Interfaces = new(tables.InterfaceTable.Count, Capacities.Interfaces),
-                Addresses = new(tables.Addresses.Count, Capacities.Addresses),
-                Routes = new(tables.Routes.Count, Capacities.Routes),
-                Nexthops = new(tables.Nexthops.Count, Capacities.Nexthops),
-                Neighbours = new(tables.Neighbours.Count, Capacities.Neighbours),
+                Interfaces = new(t.InterfaceTable.Count, t.InterfaceTable.Capacity),
+                Addresses = new(t.Addresses.Count, t.Addresses.Capacity),
+                Routes = new(t.Routes.Count, t.Routes.Capacity),
+                Nexthops = new(t.Nexthops.Count, t.Nexthops.Capacity),
+                Neighbours = new(t.Neighbours.Count, t.Neighbours.Capacity),
             },
         };
-    }
-
-    /// <summary>
-    /// The name under /run/netns of the namespace a process lives in, "default" when it has none: what `ip netns identify`
-    /// answers.
-    /// </summary>
-    public static string NamespaceName(int pid, string directory = "/run/netns")
-    {
-        if (Inode($"/proc/{pid}/ns/net") is not ulong own || !Directory.Exists(directory))
-        {
-            return "default";
-        }
-
-        string? file = Directory.EnumerateFiles(directory).Order(StringComparer.Ordinal).FirstOrDefault(f => Inode(f) == own);
-        return Path.GetFileName(file) ?? "default";
-    }
-
-    /// <summary>Of the namespace behind a file; null when there is no such file any more.</summary>
-    private static ulong? Inode(string path)
-    {
-        const int StatSize = 144, InodeAt = 8; // struct stat of asm/stat.h
-        int fd = Libc.open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
-        if (fd < 0)
-        {
-            return null;
-        }
-
-        using FileDescriptor file = new(fd);
-        byte* stat = stackalloc byte[StatSize];
-        return Libc.fstat(file.Number, stat) == 0 ? *(ulong*)(stat + InodeAt) : null;
     }
 }

@@ -1,11 +1,22 @@
 namespace FastPathSync.Fpctl.Features.Vrf;
 
-/// <summary>A VRF: today the one network namespace of the instance.</summary>
+/// <summary>A VRF: a network namespace that the instance mirrors.</summary>
 internal sealed record VrfView
 {
     public required string Name { get; init; }
 
+    /// <summary>The namespace in which the instance was started.</summary>
+    public required bool Home { get; init; }
+
+    /// <summary>Inode of the namespace.</summary>
+    public required ulong Netns { get; init; }
+
     public required bool Synced { get; init; }
+
+    public required uint Ports { get; init; }
+
+    /// <summary>What its tables occupy, in bytes.</summary>
+    public required ulong Memory { get; init; }
 
     /// <summary>True: everything of it is Linux's for now; `fpctl status` lists the demotions that say why.</summary>
     public required bool PassAll { get; init; }

@@ -63,7 +63,9 @@ public readonly unsafe struct LocalAddressFilter(ulong* bits)
 /// <summary>Where the parts of the address segment stand: IPv4 filter, IPv6 filter, records.</summary>
 public static unsafe class AddressSegment
 {
-    public static nuint BodyLength => (2 * LocalAddressFilter.Bytes) + RecordTable.BytesFor<AddressRecord>(Capacities.Addresses);
+    public static nuint BodyLength => BodyLengthFor(Capacities.Addresses);
+
+    public static nuint BodyLengthFor(int addresses) => (2 * LocalAddressFilter.Bytes) + RecordTable.BytesFor<AddressRecord>(addresses);
 
     public static LocalAddressFilter Filter4(Segment s) => new((ulong*)s.Body);
 

@@ -21,7 +21,9 @@ public struct Adjacency
 
 public static unsafe class AdjacencySegment
 {
-    public static nuint BodyLength => (nuint)Capacities.Adjacencies * (nuint)sizeof(Adjacency);
+    public static nuint BodyLength => BodyLengthFor(Capacities.Adjacencies);
+
+    public static nuint BodyLengthFor(int adjacencies) => (nuint)adjacencies * (nuint)sizeof(Adjacency);
 
     public static Adjacency* Table(Segment s) => (Adjacency*)s.Body;
 }

@@ -64,6 +64,9 @@ public unsafe struct InterfaceRecord
     public Name16 Kind;
     public ulong Generation;
 
+    /// <summary>What it receives of IPv6 may be forwarded (ipv6_rcv, ip6_forward).</summary>
+    public readonly bool ForwardsIpv6 => Forwarding6 != 0 && Ipv6Disabled == 0 && Mtu6 != 0;
+
     public readonly bool IsUp => (Flags & 1) != 0;        // IFF_UP
 
     public readonly bool HasCarrier => (Flags & 0x10000) != 0;  // IFF_LOWER_UP

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -37,15 +38,19 @@ public struct NeighbourBucket
 /// may serve another; while its key is exchanged its value is 0. A reader looks at the key again after the value.
 /// Writer: fpmd. Readers: workers.
 /// </summary>
-public readonly unsafe struct NeighbourHash(NeighbourBucket* buckets)
+/// <param name="buckets">Where they stand.</param>
+/// <param name="count">Of them; a power of two, at least 2.</param>
+public readonly unsafe struct NeighbourHash(NeighbourBucket* buckets, int count)
 {
-    public const ulong Mask = Capacities.NeighbourBuckets - 1;
+    private readonly int _shift = 64 - BitOperations.Log2((uint)count);
+
+    public ulong Mask { get; } = (uint)count - 1;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Home(uint ifindex, IpAddress address)
+    public ulong Home(uint ifindex, IpAddress address)
     {
         ulong key = address.Low ^ (address.High * 0xd6e8_feb8_6659_fd93ul) ^ ((ulong)ifindex << 32);
-        return ((key ^ (key >> 29)) * 0x9e3779b97f4a7c15ul) >> (64 - 19);
+        return ((key ^ (key >> 29)) * 0x9e3779b97f4a7c15ul) >> _shift;
     }
 
     /// <summary>The adjacency index, or -1.</summary>
@@ -76,12 +81,18 @@ public readonly unsafe struct NeighbourHash(NeighbourBucket* buckets)
 /// <summary>The neighbour segment: hash buckets, then records.</summary>
 public static unsafe class NeighbourSegment
 {
-    public static nuint BodyLength =>
-        ((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket)) + RecordTable.BytesFor<NeighbourRecord>(Capacities.Neighbours);
+    /// <summary>So that the hash is never more than a quarter full.</summary>
+    private const int BucketsPerNeighbour = Capacities.NeighbourBuckets / Capacities.Neighbours;
 
-    public static NeighbourHash Hash(Segment s) => new((NeighbourBucket*)s.Body);
+    public static nuint BodyLength => BodyLengthFor(Capacities.Neighbours);
 
-    public static byte* Records(Segment s) => s.Body + ((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket));
+    public static nuint BodyLengthFor(int neighbours) => BucketBytes(neighbours) + RecordTable.BytesFor<NeighbourRecord>(neighbours);
+
+    public static NeighbourHash Hash(Segment s) => new((NeighbourBucket*)s.Body, s.Capacity * BucketsPerNeighbour);
+
+    public static byte* Records(Segment s) => s.Body + BucketBytes(s.Capacity);
+
+    private static nuint BucketBytes(int neighbours) => (nuint)neighbours * BucketsPerNeighbour * (nuint)sizeof(NeighbourBucket);
 }
 
 /// <summary>
@@ -90,7 +101,9 @@ public static unsafe class NeighbourSegment
 /// </summary>
 public static unsafe class UseStampSegment
 {
-    public static nuint BodyLength => (nuint)Capacities.Neighbours * 4;
+    public static nuint BodyLength => BodyLengthFor(Capacities.Neighbours);
+
+    public static nuint BodyLengthFor(int neighbours) => (nuint)neighbours * 4;
 
     public static uint* Stamps(Segment s) => (uint*)s.Body;
 }

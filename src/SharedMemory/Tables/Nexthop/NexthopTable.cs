@@ -102,17 +102,18 @@ public struct GroupMember
     public uint Reserved;
 }
 
-/// <summary>The nexthop segment: words, then members, then records.</summary>
+/// <summary>The nexthop segment: words, then as many members, then records.</summary>
 public static unsafe class NexthopSegment
 {
-    public static nuint BodyLength =>
-        ((nuint)Capacities.Nexthops * 8) + ((nuint)Capacities.GroupMembers * (nuint)sizeof(GroupMember))
-        + RecordTable.BytesFor<NexthopRecord>(Capacities.Nexthops);
+    public static nuint BodyLength => BodyLengthFor(Capacities.Nexthops);
+
+    public static nuint BodyLengthFor(int nexthops) => RecordsAt(nexthops) + RecordTable.BytesFor<NexthopRecord>(nexthops);
 
     public static ulong* Words(Segment s) => (ulong*)s.Body;
 
-    public static GroupMember* Members(Segment s) => (GroupMember*)(s.Body + ((nuint)Capacities.Nexthops * 8));
+    public static GroupMember* Members(Segment s) => (GroupMember*)(s.Body + ((nuint)s.Capacity * 8));
 
-    public static byte* Records(Segment s) =>
-        s.Body + ((nuint)Capacities.Nexthops * 8) + ((nuint)Capacities.GroupMembers * (nuint)sizeof(GroupMember));
+    public static byte* Records(Segment s) => s.Body + RecordsAt(s.Capacity);
+
+    private static nuint RecordsAt(int nexthops) => (nuint)nexthops * (8 + (nuint)sizeof(GroupMember));
 }

@@ -41,6 +41,7 @@ public unsafe struct PortState
     public ulong RxRingFull;     // XDP_STATISTICS, summed over queues and over restarts
     public ulong NoFrame;        // rx_fill_ring_empty_descs
     public fixed ulong Passed[16];  // by PassReason, summed over restarts
+    public Text256 Vrf;          // "" for the home VRF
 }
 
 /// <summary>Written by the control thread of fastpath ten times a second. Readers: fpmd, fpsd, fpctl.</summary>

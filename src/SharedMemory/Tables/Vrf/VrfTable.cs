@@ -137,7 +137,9 @@ public static unsafe class VrfSegment
 {
     private const int StateBytes = 8192;
 
-    public static nuint BodyLength => StateBytes + RecordTable.BytesFor<DemotionRecord>(Capacities.Demotions);
+    public static nuint BodyLength => BodyLengthFor(Capacities.Demotions);
+
+    public static nuint BodyLengthFor(int demotions) => StateBytes + RecordTable.BytesFor<DemotionRecord>(demotions);
 
     public static VrfState* State(Segment s) => (VrfState*)s.Body;
 

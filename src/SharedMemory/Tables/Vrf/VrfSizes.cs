@@ -1,0 +1,52 @@
+namespace FastPathSync.SharedMemory.Tables;
+
+/// <summary>
+/// How large the tables of a VRF are. One with ports has the full ones (they cost memory only as they fill, but a few pages
+/// each); one without is mirrored for people to look at, and begins small: a thousand of them are as many customers.
+/// </summary>
+/// <param name="Demotions">Entries of the demotion table.</param>
+/// <param name="Interfaces">Entries of the interface table.</param>
+/// <param name="Addresses">Entries of the address table.</param>
+/// <param name="Routes">Entries of the route table.</param>
+/// <param name="Nexthops">Nexthops, and as many group members.</param>
+/// <param name="Neighbours">Neighbours; hash and stamps go with them.</param>
+/// <param name="Adjacencies">Without ports there is no neighbour to send to.</param>
+/// <param name="FibTrieUnits">Of the tries.</param>
+/// <param name="Fib4Groups">0: no DIR-24-8; the main table is compiled into a trie.</param>
+public sealed record VrfSizes(
+    int Demotions, int Interfaces, int Addresses, int Routes, int Routes6, int Nexthops, int Neighbours, int Adjacencies, int FibTrieUnits, int Fib4Groups)
+{
+    public static readonly VrfSizes Full = new(
+        Capacities.Demotions, Capacities.Interfaces, Capacities.Addresses, Capacities.Routes, Capacities.Routes6, Capacities.Nexthops, Capacities.Neighbours,
+        Capacities.Adjacencies, Capacities.FibTrieUnits, Capacities.Fib4Groups);
+
+    public static readonly VrfSizes Small = new(4, 16, 16, 64, 64, 64, 32, 1, 1024, 0);
+
+    /// <summary>The next larger set for a VRF that has outgrown this one; itself when there is none.</summary>
+    public VrfSizes Larger() => this with
+    {
+        Interfaces = Math.Min(Interfaces * 4, Capacities.Interfaces),
+        Addresses = Math.Min(Addresses * 4, Capacities.Addresses),
+        Routes = Math.Min(Routes * 4, Capacities.Routes),
+        Routes6 = Math.Min(Routes6 * 4, Capacities.Routes6),
+        Nexthops = Math.Min(Nexthops * 4, Capacities.Nexthops),
+        Neighbours = Math.Min(Neighbours * 4, Capacities.Neighbours),
+        FibTrieUnits = Math.Min(FibTrieUnits * 4, Capacities.FibTrieUnits),
+    };
+
+    /// <summary>Of one kind of segment, as its header says it.</summary>
+    public int Of(SegmentKind kind) => kind switch
+    {
+        SegmentKind.Vrf => Demotions,
+        SegmentKind.Interface => Interfaces,
+        SegmentKind.Address => Addresses,
+        SegmentKind.Route => Routes,
+        SegmentKind.Route6 => Routes6,
+        SegmentKind.Nexthop => Nexthops,
+        SegmentKind.Neighbour or SegmentKind.UseStamps => Neighbours,
+        SegmentKind.Adjacency => Adjacencies,
+        SegmentKind.FibTrie => FibTrieUnits,
+        SegmentKind.Fib4 => Fib4Groups,
+        _ => 0,
+    };
+}
