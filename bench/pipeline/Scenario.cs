@@ -19,9 +19,11 @@ internal sealed unsafe class Scenario : IDisposable
     private readonly LabTables _lab = new();
     private readonly MemoryMapping _pool = MemoryMapping.Anonymous(Frames * FrameSize, Libc.MAP_POPULATE, "frames");
     private readonly byte[][] _packets = new byte[Frames][];
+    private readonly uint[] _lengths = new uint[Frames];
     private PacketVector _vector = PacketVector.Allocate();
 
-    public Scenario(string name, int routes, bool partialChecksums = false)
+    /// <param name="families">Both: packets of the one and of the other in turn.</param>
+    public Scenario(string name, int routes, Families families = Families.Ipv4, bool partialChecksums = false)
     {
         Name = name;
         PartialChecksums = partialChecksums;
@@ -34,18 +36,20 @@ internal sealed unsafe class Scenario : IDisposable
             nexthops[i] = _lab.AddNexthop(NexthopWord.Forward(adjacency, 1500));
         }
 
-        (uint Prefix, int Length)[] prefixes = [.. Enumerable.Range(0, routes).Select(_ => RandomPrefix(random, routes))];
-        for (int i = 0; i < routes; i++)
+        _lab.Tables.LocalAddresses.Set(IpAddress.FromV4(LabTables.Ip("10.0.0.254")));
+        if ((families & Families.Ipv4) != Families.None)
         {
-            _lab.AddRoute(prefixes[i].Prefix, prefixes[i].Length, nexthops[i % Nexthops]);
+            MakeIpv4(random, routes, nexthops, every: families == Families.Both ? 2 : 1);
         }
 
-        _lab.Tables.LocalAddresses.Set(IpAddress.FromV4(LabTables.Ip("10.0.0.254")));
+        if ((families & Families.Ipv6) != Families.None)
+        {
+            MakeIpv6(random, routes, nexthops);
+        }
+
         for (int i = 0; i < Frames; i++)
         {
-            (uint prefix, int length) = prefixes[random.Next(routes)];
-            uint destination = prefix | ((uint)random.NextInt64(1L << 32) & (uint)((1L << (32 - length)) - 1));
-            _packets[i] = Ether().Ipv4("10.0.0.1", ToText(destination)).Udp().PadTo(60).Build();
+            _lengths[i] = (uint)_packets[i].Length;
         }
     }
 
@@ -58,7 +62,7 @@ internal sealed unsafe class Scenario : IDisposable
     {
         for (int i = 0; i < Frames; i++)
         {
-            _packets[i].CopyTo(new Span<byte>(_pool.Address + (i * FrameSize) + Headroom, 60));
+            _packets[i].CopyTo(new Span<byte>(_pool.Address + (i * FrameSize) + Headroom, FrameSize - Headroom));
         }
     }
 
@@ -75,7 +79,7 @@ internal sealed unsafe class Scenario : IDisposable
                 for (int i = 0; i < PacketVector.Size; i++)
                 {
                     v.Data[i] = _pool.Address + ((first + i) * FrameSize) + Headroom;
-                    v.Length[i] = 60;
+                    v.Length[i] = _lengths[first + i];
                 }
 
                 Pipeline.Run(ref v, tables, 0, PartialChecksums);
@@ -88,7 +92,7 @@ internal sealed unsafe class Scenario : IDisposable
     {
         for (int i = 0; i < PacketVector.Size; i++)
         {
-            if (_vector.Verdict[i] != (byte)Verdict.Forward || _vector.TxLength[i] != 42 || _lab.Tables.Counters[0].Rx == 0)
+            if (_vector.Verdict[i] != (byte)Verdict.Forward || _vector.TxLength[i] is not (42 or 62) || _lab.Tables.Counters[0].Rx == 0)
             {
                 throw new InvalidOperationException($"{Name}: a packet was not forwarded: {(PuntReason)_vector.Reason[i]}");
             }
@@ -100,6 +104,48 @@ internal sealed unsafe class Scenario : IDisposable
         _vector.Free();
         _pool.Dispose();
         _lab.Dispose();
+    }
+
+    private void MakeIpv4(Random random, int routes, uint[] nexthops, int every)
+    {
+        (uint Prefix, int Length)[] prefixes = [.. Enumerable.Range(0, routes).Select(_ => RandomPrefix(random, routes))];
+        for (int i = 0; i < routes; i++)
+        {
+            _lab.AddRoute(prefixes[i].Prefix, prefixes[i].Length, nexthops[i % Nexthops]);
+        }
+
+        for (int i = 0; i < Frames; i += every)
+        {
+            (uint prefix, int length) = prefixes[random.Next(routes)];
+            uint destination = prefix | ((uint)random.NextInt64(1L << 32) & (uint)((1L << (32 - length)) - 1));
+            _packets[i] = Ether().Ipv4("10.0.0.1", ToText(destination)).Udp().PadTo(60).Build();
+        }
+    }
+
+    /// <summary>In every place that IPv4 has left.</summary>
+    private void MakeIpv6(Random random, int routes, uint[] nexthops)
+    {
+        (FibKey Prefix, int Length)[] prefixes = [.. Enumerable.Range(0, routes).Select(_ => RandomPrefix6(random, routes))];
+        for (int i = 0; i < routes; i++)
+        {
+            _lab.AddRoute(new IpAddress(prefixes[i].Prefix.High, prefixes[i].Prefix.Low), prefixes[i].Length, nexthops[i % Nexthops]);
+        }
+
+        for (int i = 0; i < Frames; i++)
+        {
+            (FibKey prefix, int length) = prefixes[random.Next(routes)];
+            ulong host = (ulong)random.NextInt64();
+            IpAddress destination = new(prefix.High | (length == 64 ? 0 : host >> length), host);
+            _packets[i] ??= Ether().Ipv6("2001:db8::1", destination.ToString()).Udp().PadTo(78).Build();
+        }
+    }
+
+    /// <summary>Lengths about as the Internet has them: half of them /48, most others /32 and between.</summary>
+    private static (FibKey Prefix, int Length) RandomPrefix6(Random random, int routes)
+    {
+        int kind = random.Next(100);
+        int length = routes == 1 ? 32 : kind < 50 ? 48 : kind < 65 ? 32 : kind < 95 ? random.Next(29, 48) : random.Next(49, 65);
+        return (new FibKey(0x2000_0000_0000_0000 | ((ulong)random.NextInt64() >> 2), 0).Prefix(length), length);
     }
 
     /// <summary>Lengths about as the Internet has them: six in ten a /24, one in fifty longer.</summary>

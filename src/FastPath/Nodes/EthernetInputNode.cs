@@ -32,44 +32,48 @@ internal static unsafe class EthernetInputNode
         byte** data = v.Data;
         uint* length = v.Length;
         ulong bytes = 0;
-        uint shortest = uint.MaxValue;
+        uint suspect = 0;
         new Span<byte>(v.Verdict, PacketVector.Size).Clear();
         for (int i = 0; i < n; i++)
         {
             Sse.Prefetch0(data[i]);
             bytes += length[i];
-            shortest = Math.Min(shortest, length[i]);
+            suspect |= length[i] < Ipv4Length ? 1u : 0u;
         }
 
         // Rx and RxBytes stand side by side: one 16-byte add for the burst.
         (Vector128.Load(&counters->Rx) + Vector128.Create((ulong)(uint)n, bytes)).Store(&counters->Rx);
 
-        if (n == 0)
+        if (suspect == 0)
         {
-            return 0;
-        }
-
-        // Most bursts are of one family: that of their first packet.
-        if (shortest >= Ipv4Length)
-        {
-            uint first = *(ushort*)(data[0] + EthernetHeader.TypeOffset), different = 0;
             for (int i = 0; i < n; i++)
             {
-                different |= *(ushort*)(data[i] + EthernetHeader.TypeOffset) ^ first;
-            }
-
-            if (different == 0 && first == Ipv4OnTheWire)
-            {
-                return 0;
-            }
-
-            if (different == 0 && first == Ipv6OnTheWire && shortest >= Ipv6Length)
-            {
-                return n;
+                suspect |= *(ushort*)(data[i] + EthernetHeader.TypeOffset) ^ Ipv4OnTheWire;
             }
         }
 
-        return Classify(ref v);
+        return suspect == 0 ? 0 : IsAllIpv6(v) ? n : Classify(ref v);
+    }
+
+    /// <summary>Most bursts are of one family.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool IsAllIpv6(in PacketVector v)
+    {
+        int n = v.Count;
+        byte** data = v.Data;
+        uint* length = v.Length;
+        uint suspect = 0;
+        for (int i = 0; i < n; i++)
+        {
+            suspect |= length[i] < Ipv6Length ? 1u : 0u;
+        }
+
+        for (int i = 0; i < n && suspect == 0; i++)
+        {
+            suspect |= *(ushort*)(data[i] + EthernetHeader.TypeOffset) ^ Ipv6OnTheWire;
+        }
+
+        return suspect == 0;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

@@ -13,7 +13,7 @@ namespace FastPathSync.FastPath.Nodes;
 /// Edges, in the order in which Linux asks (all of them after the route lookup):
 ///   Punt TtlExpired           hop limit 0 or 1: Linux says "time exceeded" (RFC 4443 §3.3).
 ///   Punt RedirectNeeded       out through the port it came in by: whether an ND redirect is due is for Linux to judge
-///                             (ndisc_send_redirect; RFC 4861 §8.2).
+///                             (ndisc_send_redirect; RFC 4861 §8.2). IPv6 has no sysctl that forbids them.
 ///   Punt FragmentationNeeded  longer than the MTU of the route or interface: Linux says "packet too big" (RFC 4443 §3.2).
 ///   next                      everything else. What ip6_forward says of sources has been said in ipv6-input.
 /// </remarks>
@@ -28,9 +28,6 @@ internal static unsafe class Ipv6ForwardNode
         ulong* nexthop = v.Nexthop;
         int* adjacency = v.Adjacency;
         Adjacency* adjacencies = t.Adjacencies;
-
-        // No port has this number: where Linux sends no redirects, none is the way back.
-        int wayBack = ((Families)t.Vrf->SendRedirects[rxPort] & Families.Ipv6) != Families.None ? rxPort : -1;
         for (int i = 0; i < n; i++)
         {
             if (verdict[i] != (byte)Verdict.Forward)
@@ -42,7 +39,7 @@ internal static unsafe class Ipv6ForwardNode
             byte* hopLimit = data[i] + EthernetHeader.Size + Ipv6Header.HopLimitOffset;
             byte old = *hopLimit;
             bool expired = old <= 1, tooLong = totalLength[i] > word.Mtu;
-            bool back = adjacencies[word.Index].PortId == wayBack;
+            bool back = adjacencies[word.Index].PortId == rxPort;
             if (expired | tooLong | back)
             {
                 Refuse(ref v, i, expired, back);

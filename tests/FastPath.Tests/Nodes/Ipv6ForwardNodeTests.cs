@@ -58,7 +58,7 @@ public sealed unsafe class Ipv6ForwardNodeTests : IDisposable
         byte[] p = Ether().Ipv6(destination: "2001:db8:9::1").Udp().Build();
         _router.AssertPunts(PuntReason.RedirectNeeded, p, rxPort: 0);
         _router.AssertForwards(p, port: 0, rxPort: 1);
-        _router.Tables.Vrf->SendRedirects[0] = (byte)Families.Ipv4;
-        _router.AssertForwards(p, port: 0, rxPort: 0); // Linux would send no redirect
+        _router.Tables.Vrf->SendRedirects[0] = 0; // net.ipv4.conf.*.send_redirects: none of IPv6's business
+        _router.AssertPunts(PuntReason.RedirectNeeded, p, rxPort: 0);
     }
 }

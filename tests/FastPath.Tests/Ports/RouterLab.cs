@@ -107,7 +107,6 @@ internal sealed unsafe class RouterLab : IDisposable
         }
 
         Assert.True(tries.TrySet(main, new FibKey(LabTables.Ip6("fd02::").High, 0), 64, 1));
-        Vrf->SendRedirects[0] = Vrf->SendRedirects[1] = (byte)Families.Both;
         Volatile.Write(ref Vrf->Change, Vrf->Change + 1);
     }
 

@@ -1,3 +1,6 @@
+using System.Net;
+using System.Net.Sockets;
+
 namespace FastPathSync.Topology;
 
 /// <summary>A packet, how it leaves the fast path ("punted no-route", "passed link-local"), and what the kernel alone answers to it.</summary>
@@ -18,6 +21,7 @@ public class Ipv6Lab : RouterLab
     public const string Target6 = "fd09::1";
     private const ushort Ipv6 = 0x86dd;
     private static readonly byte[] s_small = [1, 2, 3, 4];
+    private readonly Socket? _silent;
 
     public Ipv6Lab()
     {
@@ -49,9 +53,21 @@ public class Ipv6Lab : RouterLab
             Router.Run("ip route add blackhole fd20:1::/32");
             Router.Run("ip route add unreachable fd20:2::/32");
             Router.Run("ip route add prohibit fd20:3::/32");
-            Router.Run($"ip route add fd20:4::/32 via fd01::9");
             Router.Run("ip neigh add fd01::9 lladdr 02:00:00:00:00:99 dev r0 nud permanent");
+            Neighbour("fd01::20");
+            Neighbour("fd01::21");
+            Router.Run("ip neigh add fe80::1234 lladdr 02:00:00:00:00:99 dev r0 nud permanent");
+
+            // As RouterLab's own: what goes to this port brings nothing back.
+            _silent = Server.Inside(() =>
+            {
+                Socket s = new(AddressFamily.InterNetworkV6, SocketType.Dgram, ProtocolType.Udp) { DualMode = false };
+                s.Bind(new IPEndPoint(IPAddress.IPv6Any, SilentPort));
+                return s;
+            });
             WarmUp6();
+            Wait.Until(
+                () => Router.Run("ip -6 address show tentative").Output.Length == 0, TimeSpan.FromSeconds(5), "link-local addresses, from which redirects are sent, are in use");
             Cases = MakeCases();
             foreach (Ipv6Case c in Cases)
             {
@@ -104,8 +120,18 @@ public class Ipv6Lab : RouterLab
     public PacketBuilder ToTarget(byte hopLimit = 64, string destination = Target6, string source = "fd01::2") =>
         FromClient().Ipv6(source, destination, hopLimit);
 
+    public override void Dispose()
+    {
+        _silent?.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>One more host behind c0.</summary>
+    private void Neighbour(string address) => Router.Run($"ip neigh add {address} lladdr {string.Join(':', Client.MacOf("c0").Select(b => $"{b:x2}"))} dev r0 nud permanent");
+
     private Ipv6Case[] MakeCases()
     {
+        // Redirects are rationed by whom they are for (inet_peer_xrlim_allow), errors to the same host count: hosts of their own.
         byte[] large = new byte[1342];
         byte[] padN = [17, 0, 1, 4, 0, 0, 0, 0], unknownOption = [17, 0, 0xbe, 4, 0, 0, 0, 0];
         return
@@ -120,14 +146,14 @@ public class Ipv6Lab : RouterLab
             new("prohibit", "punted prohibit", ToTarget(destination: "fd20:3::1").Udp(1, 2, s_small).Build()),
             new("hop-by-hop", "punted extension-header", FromClient().Ipv6("fd01::2", Target6, firstHeader: 0, extensions: padN).Udp(1, 2, s_small).Build()),
             new("unknown-option", "punted extension-header", FromClient().Ipv6("fd01::2", Target6, firstHeader: 0, extensions: unknownOption).Udp(1, 2, s_small).Build()),
-            new("redirect", "punted redirect-needed", ToTarget(destination: "fd20:4::1").Udp(1, 2, s_small).Build()),
+            new("redirect", "punted redirect-needed", ToTarget(destination: "fd01::9", source: "fd01::20").Udp(1, 2, s_small).Build()),
             new("anycast", "punted local", ToTarget(destination: "fd02::").Udp(1, 2, s_small).Build()),
             new("unspecified-source", "punted martian-source", ToTarget(source: "::").Udp(1, 2, s_small).Build()),
             new("loopback-source", "punted martian-source", ToTarget(source: "::1").Udp(1, 2, s_small).Build()),
             new("truncated", "punted truncated", ToTarget().Udp(1, 2, s_small).Build()[..^2]),
             new("own-source", "forwarded", ToTarget(source: "fd02::1").Udp(1, SilentPort, s_small).Build()),
             new("link-local-source", "passed link-local", ToTarget(source: "fe80::99").Udp(1, 2, s_small).Build()),
-            new("link-local-destination", "passed link-local", ToTarget(destination: "fe80::1234").Udp(1, 2, s_small).Build()),
+            new("link-local-destination", "passed link-local", ToTarget(destination: "fe80::1234", source: "fd01::21").Udp(1, 2, s_small).Build()),
             new("multicast-destination", "passed multicast", ToTarget(destination: "ff0e::1234").Udp(1, 2, s_small).Build()),
             new("ours", "passed local-address", ToTarget(destination: "fd02::1").Udp(1, 2, s_small).Build()),
         ];

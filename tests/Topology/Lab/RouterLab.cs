@@ -108,7 +108,7 @@ public class RouterLab : IDisposable
     public UdpFlow StartFlow(int rate = 10_000, int port = 5000, string destination = Target, int limit = 600_000) =>
         UdpFlow.Start(Client, Server, destination, port, rate, limit);
 
-    public void Dispose()
+    public virtual void Dispose()
     {
         _silent?.Dispose();
         Lab.Dispose();
