@@ -8,7 +8,7 @@
 /* Why a packet was passed to Linux at once. The same numbers as PassReason in src/SharedMemory. */
 enum pass_reason {
 	PASS_ARP = 0,
-	PASS_IPV6 = 1,
+	PASS_LINK_LOCAL = 1,
 	PASS_NOT_IP = 2,
 	PASS_MULTICAST = 3,
 	PASS_OTHER_HOST = 4,
@@ -24,16 +24,26 @@ enum pass_reason {
 
 /*
  * A port's configuration is one 64-bit word, so that user space changes it by one store: bits 0-47 the port's MAC (first
- * byte lowest), bits 48-63 the longest frame that workers take. 0 there: demoted, everything is Linux's.
+ * byte lowest), bits 48-61 the longest frame that workers take (0: demoted, everything is Linux's), bits 62 and 63: all
+ * IPv4, all IPv6 is Linux's.
  */
+#define PORT_CONFIG_MAC(word) ((word)&0xffffffffffffull)
 #define PORT_CONFIG_LENGTH_SHIFT 48
+#define PORT_CONFIG_LENGTH(word) ((word) >> PORT_CONFIG_LENGTH_SHIFT & 0x3fff)
+#define PORT_CONFIG_PASS_IPV4 (1ull << 62)
+#define PORT_CONFIG_PASS_IPV6 (1ull << 63)
 
 /* Receive queues of a port that can have a socket. */
 #define MAX_QUEUES 64
 
-/* One bit per hash of a local IPv4 address; the same hash as LocalAddressFilter in src/SharedMemory. */
+/*
+ * One bit per hash of a local address, one filter for each family; the same hashes as LocalAddressFilter in
+ * src/SharedMemory. Addresses in host order, IPv6 as two halves.
+ */
 #define ADDRESS_FILTER_BITS 65536
 #define ADDRESS_FILTER_HASH(host_order) (((__u32)(host_order)*0x9e3779b1u) >> 16)
+#define ADDRESS_FILTER_HASH6(high, low) \
+	((((__u64)(high) ^ ((__u64)(low) >> 32 | (__u64)(low) << 32)) * 0x9e3779b97f4a7c15ull) >> 48)
 
 /* Set before load, constant for the verifier. */
 struct xdp_constants {

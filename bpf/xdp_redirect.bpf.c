@@ -3,13 +3,15 @@
  * The first stage of the fast path, on each port's XDP hook (native or generic); every port has its own instance.
  *
  * Maps: config (this port's word), passed (per CPU, by pass_reason), xsks (AF_XDP sockets by receive queue); shared by
- * all ports: alive (set by heartbeat.bpf.c), filter and local_addresses (our own IPv4 addresses).
- * Verdicts: XDP_REDIRECT into the queue's socket for unicast IPv4 to our MAC that isn't for ourselves; XDP_PASS, counted
- * by reason, for what is always Linux's. It drops nothing.
+ * all ports: alive (set by heartbeat.bpf.c), filter and local_addresses (our own IPv4 addresses), filter6 and
+ * local_addresses6 (IPv6).
+ * Verdicts: XDP_REDIRECT into the queue's socket for unicast IPv4 and IPv6 to our MAC that isn't for ourselves; XDP_PASS,
+ * counted by reason, for what is always Linux's. It drops nothing.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "xdp_def.h"
@@ -21,6 +23,7 @@ const volatile struct xdp_constants constants SEC(".rodata.constants") = {};
 volatile __u64 config SEC(".data.config") = 0;
 volatile __u64 alive SEC(".data.alive") = 0;
 volatile __u64 filter[ADDRESS_FILTER_BITS / 64] SEC(".data.filter") = {};
+volatile __u64 filter6[ADDRESS_FILTER_BITS / 64] SEC(".data.filter6") = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -35,6 +38,13 @@ struct {
 	__type(key, __be32);
 	__type(value, __u8);
 } local_addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct in6_addr);
+	__type(value, __u8);
+} local_addresses6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -52,6 +62,12 @@ static __always_inline int pass(__u32 reason)
 	return XDP_PASS;
 }
 
+/* The destination MAC as the configuration word has it. */
+static __always_inline __u64 destination_mac(const struct ethhdr *eth)
+{
+	return *(__u32 *)eth->h_dest | (__u64) * (__u16 *)(eth->h_dest + 4) << 32;
+}
+
 /* Its header claims to be longer than the frame: such a one could not be injected (see Injector.cs), and is Linux's. */
 static __always_inline int lies_about_length(void *header, void *end)
 {
@@ -66,29 +82,69 @@ static __noinline int pass_classified(struct xdp_md *ctx)
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = data;
+	void *ip = eth + 1;
 	__u64 word = config;
-	__u64 mac;
 
 	if (!alive)
 		return pass(PASS_HEARTBEAT_LOST);
-	if (!(word >> PORT_CONFIG_LENGTH_SHIFT))
+	if (!PORT_CONFIG_LENGTH(word))
 		return pass(PASS_DEMOTED);
-	if ((void *)(eth + 1) > end)
+	if (ip > end)
 		return pass(PASS_TRUNCATED);
 	if (eth->h_dest[0] & 1)
 		return pass(PASS_MULTICAST);
-	mac = *(__u32 *)eth->h_dest | (__u64) * (__u16 *)(eth->h_dest + 4) << 32;
-	if (mac != (word & 0xffffffffffffull))
+	if (destination_mac(eth) != PORT_CONFIG_MAC(word))
 		return pass(PASS_OTHER_HOST);
-	if (eth->h_proto == bpf_htons(ETH_P_ARP))
+	switch (eth->h_proto) {
+	case bpf_htons(ETH_P_ARP):
 		return pass(PASS_ARP);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return pass(PASS_IPV6);
-	if (eth->h_proto != bpf_htons(ETH_P_IP))
+	case bpf_htons(ETH_P_IP):
+		if (word & PORT_CONFIG_PASS_IPV4)
+			return pass(PASS_DEMOTED);
+		if (ip + sizeof(struct iphdr) > end || lies_about_length(ip, end))
+			return pass(PASS_TRUNCATED);
+		return pass(PASS_OVERSIZE);
+	case bpf_htons(ETH_P_IPV6):
+		if (word & PORT_CONFIG_PASS_IPV6)
+			return pass(PASS_DEMOTED);
+		if (ip + sizeof(struct ipv6hdr) > end)
+			return pass(PASS_TRUNCATED);
+		return pass(PASS_OVERSIZE);
+	default:
 		return pass(PASS_NOT_IP);
-	if (data + sizeof(*eth) + sizeof(struct iphdr) > end || lies_about_length(data + sizeof(*eth), end))
-		return pass(PASS_TRUNCATED);
-	return pass(PASS_OVERSIZE);
+	}
+}
+
+/* Why this packet is Linux's; PASS_COUNT: it isn't. */
+static __always_inline __u32 linuxs_ipv4(const struct iphdr *ip)
+{
+	__u32 to = bpf_ntohl(ip->daddr), hash = ADDRESS_FILTER_HASH(to);
+
+	if (to >> 28 == 0xe)
+		return PASS_MULTICAST;
+	if (filter[hash >> 6] >> (hash & 63) & 1 && bpf_map_lookup_elem(&local_addresses, &ip->daddr))
+		return PASS_LOCAL_ADDRESS;
+	return PASS_COUNT;
+}
+
+/* fe80::/10, RFC 4291 section 2.5.6 */
+static __always_inline int is_link_local(const struct in6_addr *a)
+{
+	return (a->s6_addr32[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+static __always_inline __u32 linuxs_ipv6(const struct ipv6hdr *ip)
+{
+	const __be64 *to = (const __be64 *)&ip->daddr;
+	__u32 hash = ADDRESS_FILTER_HASH6(bpf_be64_to_cpu(to[0]), bpf_be64_to_cpu(to[1]));
+
+	if (ip->daddr.s6_addr[0] == 0xff)
+		return PASS_MULTICAST;
+	if (is_link_local(&ip->saddr) || is_link_local(&ip->daddr))
+		return PASS_LINK_LOCAL;
+	if (filter6[hash >> 6] >> (hash & 63) & 1 && bpf_map_lookup_elem(&local_addresses6, &ip->daddr))
+		return PASS_LOCAL_ADDRESS;
+	return PASS_COUNT;
 }
 
 /* A packet that we injected carries the cookie as its tail: cut that, and Linux has the packet as it came. */
@@ -106,11 +162,10 @@ static __always_inline int is_reinjected(struct xdp_md *ctx)
 SEC("xdp")
 int xdp_redirect(struct xdp_md *ctx)
 {
-	void *data, *end;
+	void *data, *end, *ip;
 	struct ethhdr *eth;
-	struct iphdr *ip;
-	__u64 word, mac;
-	__u32 queue, to, hash;
+	__u64 word;
+	__u32 queue, reason;
 
 	if (constants.generic && is_reinjected(ctx))
 		return pass(PASS_REINJECTED);
@@ -118,22 +173,27 @@ int xdp_redirect(struct xdp_md *ctx)
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	eth = data;
-	ip = data + sizeof(*eth);
-	if (!alive || (void *)(ip + 1) > end)
+	ip = eth + 1;
+	if (!alive || ip + sizeof(struct iphdr) > end)
 		return pass_classified(ctx);
 
 	word = config;
-	mac = *(__u32 *)eth->h_dest | (__u64) * (__u16 *)(eth->h_dest + 4) << 32;
-	if (mac != (word & 0xffffffffffffull) || eth->h_proto != bpf_htons(ETH_P_IP) ||
-	    (__u64)(end - data) > word >> PORT_CONFIG_LENGTH_SHIFT || lies_about_length(ip, end))
+	if (destination_mac(eth) != PORT_CONFIG_MAC(word) || (__u64)(end - data) > PORT_CONFIG_LENGTH(word))
 		return pass_classified(ctx);
 
-	to = bpf_ntohl(ip->daddr);
-	if (to >> 28 == 0xe)
-		return pass(PASS_MULTICAST);
-	hash = ADDRESS_FILTER_HASH(to);
-	if (filter[hash >> 6] >> (hash & 63) & 1 && bpf_map_lookup_elem(&local_addresses, &ip->daddr))
-		return pass(PASS_LOCAL_ADDRESS);
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if (word & PORT_CONFIG_PASS_IPV4 || lies_about_length(ip, end))
+			return pass_classified(ctx);
+		reason = linuxs_ipv4(ip);
+	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if (word & PORT_CONFIG_PASS_IPV6 || ip + sizeof(struct ipv6hdr) > end)
+			return pass_classified(ctx);
+		reason = linuxs_ipv6(ip);
+	} else {
+		return pass_classified(ctx);
+	}
+	if (reason != PASS_COUNT)
+		return pass(reason);
 
 	queue = ctx->rx_queue_index;
 	if (!bpf_map_lookup_elem(&xsks, &queue))

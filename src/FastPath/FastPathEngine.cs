@@ -147,12 +147,18 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
-    /// <summary>What the XDP program lets through to workers; 0 while the port's packets are Linux's.</summary>
-    public uint LongestFrame(Port p)
+    /// <summary>What the XDP program lets through to workers: nothing while the port's packets are Linux's.</summary>
+    public Admission Admission(Port p)
     {
         VrfState* v = _segments!.VrfState;
-        bool demoted = !TablesKept || ((v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id])) & Families.Ipv4) != Families.None;
-        return demoted || p.Mtu > MaxMtu ? 0 : (uint)(p.Mtu + Port.EthernetHeader);
+        Families passed = v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id]);
+        if (FibTrieSegment.Reader(Segments.FibTrie).Find(FibFamily.Ipv6, FibRoot.MainTable) < 0)
+        {
+            passed |= Families.Ipv6; // fpmd keeps no IPv6 routes
+        }
+
+        bool nothing = !TablesKept || (passed & Families.Both) == Families.Both || p.Mtu > MaxMtu;
+        return new Admission(nothing ? 0 : (uint)(p.Mtu + Port.EthernetHeader), passed);
     }
 
     /// <summary>Makes the sockets of a port, each in its worker's UMEM, and posts nothing: workers do that.</summary>
@@ -226,7 +232,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
 
     private void Attach(Port p)
     {
-        if (p.Attach(_options.Mode, Devices, LongestFrame(p)) is string reason)
+        if (p.Attach(_options.Mode, Devices, Admission(p)) is string reason)
         {
             _log.LogWarning("generic XDP taken: {Cause}", reason);
         }
@@ -349,9 +355,19 @@ internal sealed unsafe class FastPathEngine : IDisposable
 
     private void StartWorker(int id, int cpu, uint flowSeed)
     {
-        Segments s = Segments;
-        Segment own = s.Workers[id];
-        WorkerTables tables = new()
+        Segment own = Segments.Workers[id];
+        Injector injector = new(Carrier.IfIndex, _options.PuntThroughTap ? Carrier.Tap : null, _trailers);
+        ForwardingWorker w = new(
+            id, cpu, _umems[id], SetOf(id), TablesOf(Segments, own, flowSeed), WorkerSegment.State(own), Xdp.Beat(id), injector, _options.Spin);
+        _workers.Add(w);
+        w.Start();
+    }
+
+    /// <summary>What a worker reads, and the counters that it writes.</summary>
+    private WorkerTables TablesOf(Segments s, Segment own, uint flowSeed)
+    {
+        FibTrieReader tries = FibTrieSegment.Reader(s.FibTrie);
+        return new WorkerTables
         {
             Vrf = s.VrfState,
             Nexthops = NexthopSegment.Words(s.Nexthop),
@@ -359,7 +375,9 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Adjacencies = AdjacencySegment.Table(s.Adjacency),
             Neighbours = NeighbourSegment.Hash(s.Neighbour),
             Fib = Fib4Segment.Reader(s.Fib4),
-            Tries = FibTrieSegment.Reader(s.FibTrie),
+            Tries = tries,
+            Ipv6Main = tries.Find(FibFamily.Ipv6, FibRoot.MainTable),
+            Ipv6Local = tries.Find(FibFamily.Ipv6, FibRoot.LocalTable),
             LocalAddresses = AddressSegment.Filter4(s.Address),
             Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), Capacities.Addresses),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
@@ -367,11 +385,6 @@ internal sealed unsafe class FastPathEngine : IDisposable
             CoarseSecond = _second,
             FlowSeed = flowSeed,
         };
-        Injector injector = new(Carrier.IfIndex, _options.PuntThroughTap ? Carrier.Tap : null, _trailers);
-        ForwardingWorker w = new(
-            id, cpu, _umems[id], SetOf(id), tables, WorkerSegment.State(own), Xdp.Beat(id), injector, _options.Spin);
-        _workers.Add(w);
-        w.Start();
     }
 
     private void WaitForWorkers()

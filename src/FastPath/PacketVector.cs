@@ -1,3 +1,5 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using FastPathSync.SharedMemory.Tables;
 
@@ -19,12 +21,13 @@ public enum Verdict : byte
 /// <summary>
 /// A burst of packets of one ingress port, and what the nodes tell each other about them: one array per field, each
 /// 64-byte aligned, in native memory that is allocated once per worker. Slots [0, Count) count; the rest is rubbish.
+/// The pipeline may put the packets into another order; those of one family keep theirs.
 /// </summary>
 public unsafe struct PacketVector
 {
     public const int Size = 64;
 
-    // --- Set by the worker before Pipeline.Run; only read by the pipeline ---
+    // --- Set by the worker before Pipeline.Run ---
 
     /// <summary>How many packets, 0 to <see cref="Size"/>.</summary>
     public int Count;
@@ -35,7 +38,7 @@ public unsafe struct PacketVector
     /// <summary>Bytes received, without FCS, padding included.</summary>
     public uint* Length;
 
-    /// <summary>The worker's own: the UMEM address of the frame. The pipeline neither reads nor writes it.</summary>
+    /// <summary>The worker's own: the UMEM address of the frame. It moves with the packet.</summary>
     public ulong* Frame;
 
     // --- Set by the pipeline for every slot below Count; valid until the next Run ---
@@ -57,19 +60,22 @@ public unsafe struct PacketVector
     /// <summary>Nonzero: the packet is not plain. Written by the input nodes, read by their cold paths.</summary>
     internal uint* Odd;
 
-    /// <summary>Destination address, host byte order. From ipv4-input to ipv4-lookup.</summary>
+    /// <summary>IPv4 destination address, host byte order. From ipv4-input to ipv4-lookup.</summary>
     internal uint* Destination;
 
-    /// <summary>FIB entry of the destination, group flag and all. Inside ipv4-lookup.</summary>
+    /// <summary>IPv6 destination address. From ipv6-input to ipv6-lookup.</summary>
+    internal FibKey* Key;
+
+    /// <summary>FIB entry of the destination, IPv4's with group flag and all. Inside the lookup nodes.</summary>
     internal uint* Entry;
 
-    /// <summary>The word of the nexthop finally chosen, never a Group. From ipv4-lookup to ipv4-forward.</summary>
+    /// <summary>The word of the nexthop finally chosen, never a Group. From the lookup nodes to the forward nodes.</summary>
     internal ulong* Nexthop;
 
-    /// <summary>Total length of the IPv4 header, host byte order. From ipv4-input to interface-output.</summary>
+    /// <summary>Bytes of the IP packet, header included. From the input nodes to interface-output and l4-checksum.</summary>
     internal uint* TotalLength;
 
-    /// <summary>Index into the adjacency table. From ipv4-forward to interface-output.</summary>
+    /// <summary>Index into the adjacency table. From the forward nodes to interface-output.</summary>
     internal int* Adjacency;
 
     private void* _memory;
@@ -77,12 +83,13 @@ public unsafe struct PacketVector
     /// <summary>One allocation for all arrays.</summary>
     public static PacketVector Allocate()
     {
-        // 8-byte fields first; every array is a multiple of 64 bytes long, so that each one starts on a cache line.
-        const nuint Bytes = Size * ((3 * 8) + (5 * 4) + 4 + 2 + 1 + 1);
+        // Largest fields first; every array is a multiple of 64 bytes long, so that each one starts on a cache line.
+        const nuint Bytes = Size * (16 + (3 * 8) + (6 * 4) + 2 + 1 + 1);
         byte* p = (byte*)NativeMemory.AlignedAlloc(Bytes, 64);
         NativeMemory.Clear(p, Bytes);
         PacketVector v = default;
         v._memory = p;
+        v.Key = (FibKey*)Take(ref p, 16);
         v.Data = (byte**)Take(ref p, 8);
         v.Frame = (ulong*)Take(ref p, 8);
         v.Nexthop = (ulong*)Take(ref p, 8);
@@ -97,6 +104,64 @@ public unsafe struct PacketVector
         v.Reason = (byte*)Take(ref p, 1);
         v.Adjacency = (int*)v.Entry; // the entry is dead once the nexthop word is known
         return v;
+    }
+
+    /// <summary>A view of the slots from <paramref name="first"/> on, up to Count.</summary>
+    internal readonly PacketVector From(int first)
+    {
+        PacketVector v = this;
+        v.Count -= first;
+        v.Data += first;
+        v.Length += first;
+        v.Frame += first;
+        v.Verdict += first;
+        v.Reason += first;
+        v.TxPort += first;
+        v.TxLength += first;
+        v.Odd += first;
+        v.Destination += first;
+        v.Key += first;
+        v.Entry += first;
+        v.Nexthop += first;
+        v.TotalLength += first;
+        v.Adjacency += first;
+        return v;
+    }
+
+    /// <summary>Puts these packets (a bit for each slot), of which nothing is known yet, behind the others.</summary>
+    [SkipLocalsInit]
+    internal readonly void MoveToEnd(ulong these)
+    {
+        PacketVector end = From(Count - BitOperations.PopCount(these));
+        byte** data = stackalloc byte*[Size];
+        uint* length = stackalloc uint[Size];
+        ulong* frame = stackalloc ulong[Size];
+        int kept = 0, moved = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if ((these >> i & 1) != 0)
+            {
+                data[moved] = Data[i];
+                length[moved] = Length[i];
+                frame[moved++] = Frame[i];
+            }
+            else
+            {
+                Data[kept] = Data[i];
+                Length[kept] = Length[i];
+                Frame[kept] = Frame[i];
+                Reason[kept] = Reason[i];
+                Verdict[kept++] = Verdict[i];
+            }
+        }
+
+        for (int i = 0; i < moved; i++)
+        {
+            end.Data[i] = data[i];
+            end.Length[i] = length[i];
+            end.Frame[i] = frame[i];
+            end.Verdict[i] = (byte)FastPath.Verdict.Forward;
+        }
     }
 
     /// <summary>Hands packet <paramref name="i"/> to Linux.</summary>

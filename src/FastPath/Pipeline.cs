@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using FastPathSync.FastPath.Nodes;
 using FastPathSync.SharedMemory.Tables;
 
@@ -7,14 +8,16 @@ namespace FastPathSync.FastPath;
 /// The packet path: a graph of nodes over a vector of packets of one ingress port. Each node goes over the whole vector
 /// before the next one starts, so that the cache misses of a burst overlap and the code of a node stays in the cache.
 /// <code>
-///   port ─► ethernet-input ─► ipv4-input ─► ipv4-lookup ─► ipv4-forward ─► interface-output ─► Forward
-///              │     │            │              │              │
-///              │     │            │              │              ├ ttl-expired, fragmentation-needed, redirect-needed
-///              │     │            │              └ no-route, no-neighbour, local, broadcast, blackhole, ...
-///              │     │            └ header-error, truncated, checksum-error, ip-options, multicast, broadcast,
-///              │     │              martian-source, martian-destination
+///                         ┌► ipv4-input ─► ipv4-lookup ─► ipv4-forward ─┐
+///   port ─► ethernet-input┤      │              │              │        ├► interface-output ─► Forward
+///              │     │    └► ipv6-input ─► ipv6-lookup ─► ipv6-forward ─┘
+///              │     │           │              │              │
+///              │     │           │              │              ├ ttl-expired, fragmentation-needed, redirect-needed
+///              │     │           │              └ no-route, no-neighbour, local, broadcast, blackhole, ...
+///              │     │           └ header-error, truncated, multicast, martian-source, martian-destination;
+///              │     │             IPv4: checksum-error, ip-options, broadcast; IPv6: extension-header, link-local
 ///              │     └ truncated, not-ip
-///              └ demoted (the VRF, or this port's ingress)                                 all of these ─► Punt
+///              └ demoted (the VRF, or this port's ingress; each family by itself)          all of these ─► Punt
 ///
 ///   On virtual ports, and in generic mode, l4-checksum runs last, over forwarded and punted packets alike.
 /// </code>
@@ -26,7 +29,7 @@ public static unsafe class Pipeline
     /// Gives every packet of the vector its verdict. Of the counters it keeps Rx, RxBytes and ChecksumsCompleted of
     /// <paramref name="rxPort"/>; the worker counts the rest where it disposes of the packets.
     /// </summary>
-    /// <param name="v">A burst received on <paramref name="rxPort"/>.</param>
+    /// <param name="v">A burst received on <paramref name="rxPort"/>. A mixed one has its IPv6 packets behind the others afterwards.</param>
     /// <param name="t">The tables.</param>
     /// <param name="rxPort">PortId it came in on.</param>
     /// <param name="partialChecksums">
@@ -35,23 +38,64 @@ public static unsafe class Pipeline
     /// </param>
     public static void Run(ref PacketVector v, in WorkerTables t, int rxPort, bool partialChecksums)
     {
-        EthernetInputNode.Run(ref v, t.Counters + rxPort);
-        if ((t.Vrf->PassAll | (Families)Volatile.Read(ref t.Vrf->IngressPass[rxPort])) != Families.None)
+        int ipv6 = EthernetInputNode.Run(ref v, t.Counters + rxPort);
+        Families passed = t.Vrf->PassAll | (Families)Volatile.Read(ref t.Vrf->IngressPass[rxPort]);
+        if (ipv6 == 0)
         {
-            PuntAll(ref v, PuntReason.Demoted);
+            Ipv4(ref v, t, rxPort, passed);
         }
         else
         {
-            Ipv4InputNode.Run(ref v, t);
-            Ipv4LookupNode.Run(ref v, t);
-            Ipv4ForwardNode.Run(ref v, t, rxPort);
-            InterfaceOutputNode.Run(ref v, t);
+            WithIpv6(ref v, t, rxPort, passed, v.Count - ipv6);
         }
 
+        InterfaceOutputNode.Run(ref v, t);
         if (partialChecksums)
         {
             L4ChecksumNode.Run(ref v, t.Counters + rxPort);
         }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ipv4(ref PacketVector v, in WorkerTables t, int rxPort, Families passed)
+    {
+        if ((passed & Families.Ipv4) != Families.None)
+        {
+            PuntAll(ref v, PuntReason.Demoted);
+            return;
+        }
+
+        Ipv4InputNode.Run(ref v, t);
+        Ipv4LookupNode.Run(ref v, t);
+        Ipv4ForwardNode.Run(ref v, t, rxPort);
+    }
+
+    private static void Ipv6(ref PacketVector v, in WorkerTables t, int rxPort, Families passed)
+    {
+        if ((passed & Families.Ipv6) != Families.None || t.Ipv6Main < 0)
+        {
+            PuntAll(ref v, PuntReason.Demoted);
+            return;
+        }
+
+        Ipv6InputNode.Run(ref v);
+        Ipv6LookupNode.Run(ref v, t);
+        Ipv6ForwardNode.Run(ref v, t, rxPort);
+    }
+
+    /// <summary>The first <paramref name="others"/> packets are not IPv6, the rest are.</summary>
+    private static void WithIpv6(ref PacketVector v, in WorkerTables t, int rxPort, Families passed, int others)
+    {
+        if (others == 0)
+        {
+            Ipv6(ref v, t, rxPort, passed);
+            return;
+        }
+
+        PacketVector first = v, last = v.From(others);
+        first.Count = others;
+        Ipv4(ref first, t, rxPort, passed);
+        Ipv6(ref last, t, rxPort, passed);
     }
 
     private static void PuntAll(ref PacketVector v, PuntReason reason)

@@ -25,6 +25,11 @@ public readonly unsafe struct WorkerTables
     /// <summary>Tables by root slot: IPv6, and IPv4 other than main.</summary>
     public required FibTrieReader Tries { get; init; }
 
+    /// <summary>Root slots of the IPv6 tables main (local merged in) and local; -1: fpmd keeps none, IPv6 is Linux's.</summary>
+    public required int Ipv6Main { get; init; }
+
+    public required int Ipv6Local { get; init; }
+
     public required LocalAddressFilter LocalAddresses { get; init; }
 
     /// <summary>The exact answer to what the filter takes for ours; walked on the cold path only.</summary>

@@ -49,12 +49,10 @@ public sealed unsafe class ForwardingState
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
         Routes = new RouteStore(segments.Route, Nexthops, new Fib4Writer(
             Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
+        Routes6 = new Route6Store(segments.Route6, Nexthops, Tries);
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
-        if (Routes.IsIncomplete)
-        {
-            DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups)");
-        }
+        DemoteIncomplete();
     }
 
     public Reclaimer Reclaimer { get; }
@@ -71,6 +69,8 @@ public sealed unsafe class ForwardingState
     public NexthopStore Nexthops { get; }
 
     public RouteStore Routes { get; }
+
+    public Route6Store Routes6 { get; }
 
     public DemotionStore Demotions { get; }
 
@@ -129,6 +129,7 @@ public sealed unsafe class ForwardingState
 
             // Dependents first, as Linux would have announced their end.
             swept += Swept(Wire.ObjectKind.Route, Routes.Sweep);
+            swept += Swept(Wire.ObjectKind.Route6, Routes6.Sweep);
             swept += Swept(Wire.ObjectKind.Nexthop, Nexthops.SweepObjects);
             swept += Swept(Wire.ObjectKind.Neighbour, Neighbours.Sweep);
             swept += Swept(Wire.ObjectKind.Address, Addresses.Sweep);
@@ -139,8 +140,9 @@ public sealed unsafe class ForwardingState
                 return stale.Count;
             });
             swept += Swept(Wire.ObjectKind.Demotion, Demotions.Sweep);
+            LookLocalFirst();
             RecomputePorts();
-            if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !Routes.IsIncomplete)
+            if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !IsIncomplete)
             {
                 Demotions.End(FullObject);
             }
@@ -149,11 +151,8 @@ public sealed unsafe class ForwardingState
 
             if (m.Reason == RepairReason)
             {
-                Repaired += Nexthops.Repair() + Routes.Repair();
-                if (Routes.IsIncomplete)
-                {
-                    DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups)");
-                }
+                Repaired += Nexthops.Repair() + Routes.Repair() + Routes6.Repair();
+                DemoteIncomplete();
             }
 
             _syncing.Clear();
@@ -255,6 +254,25 @@ public sealed unsafe class ForwardingState
 
         DemoteDefaultTable();
         return room ? null : $"route tables are full ({Capacities.Routes} routes, {Capacities.Nexthops} nexthops, {Capacities.Fib4Groups} FIB groups)";
+    });
+
+    public string? Apply(Wire.Route6Batch batch) => Applying(batch.ObservedNs, () =>
+    {
+        bool room = true;
+        foreach (Wire.Route6Batch.Types.Update u in batch.Updates)
+        {
+            if (u.ChangeCase == Wire.Route6Batch.Types.Update.ChangeOneofCase.Delete)
+            {
+                room &= Routes6.Remove(u.Delete);
+            }
+            else if (u.ChangeCase == Wire.Route6Batch.Types.Update.ChangeOneofCase.Upsert)
+            {
+                room &= Routes6.TryUpsert(u.Upsert, _generation);
+            }
+        }
+
+        LookLocalFirst();
+        return room ? null : $"IPv6 route tables are full ({Capacities.Routes6} routes, {Capacities.Nexthops} nexthops, {Capacities.FibTrieUnits} FIB units)";
     });
 
     public string? Apply(Wire.NeighbourBatch batch) => Applying(batch.ObservedNs, () =>
@@ -398,13 +416,27 @@ public sealed unsafe class ForwardingState
     private void InterfaceChanged(InterfaceRecord before, InterfaceRecord after)
     {
         if (before.IfIndex == 0 || before.Mtu != after.Mtu || before.IsUp != after.IsUp || before.PortId != after.PortId
-            || before.IgnoreRoutesWithLinkdown != after.IgnoreRoutesWithLinkdown
+            || before.IgnoreRoutesWithLinkdown != after.IgnoreRoutesWithLinkdown || before.Mtu6 != after.Mtu6
+            || before.IgnoreRoutesWithLinkdown6 != after.IgnoreRoutesWithLinkdown6
             || !new ReadOnlySpan<byte>(before.Address, 6).SequenceEqual(new ReadOnlySpan<byte>(after.Address, 6)))
         {
             Neighbours.InterfaceChanged(after.IfIndex);
             Nexthops.InterfaceChanged(after.IfIndex);
         }
     }
+
+    private bool IsIncomplete => Routes.IsIncomplete || Routes6.IsIncomplete;
+
+    private void DemoteIncomplete()
+    {
+        LookLocalFirst();
+        if (IsIncomplete)
+        {
+            DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups of IPv4, {Capacities.FibTrieUnits} units of tries)");
+        }
+    }
+
+    private void LookLocalFirst() => Volatile.Write(ref _vrf->LocalFirst6, Routes6.ShortLocalRoutes > 0 ? 1u : 0);
 
     private void DemoteDefaultTable()
     {

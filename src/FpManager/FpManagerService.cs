@@ -55,6 +55,7 @@ public sealed class FpManagerService(DaemonContext daemon, FpManagerOptions opti
             if (n % 10 == 0)
             {
                 mtus.Poll();
+                segments.UseHugePages();
             }
 
             // Often while memory waits for its grace period, else ten times a second.

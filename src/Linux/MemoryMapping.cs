@@ -15,8 +15,40 @@ public sealed unsafe class MemoryMapping : IDisposable
 
     public nuint Length { get; }
 
-    public static MemoryMapping Map(FileDescriptor file, nuint length, bool writable, string name) =>
-        Create(length, writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ, Libc.MAP_SHARED, file.Number, name);
+    public const nuint HugePage = 2 << 20;
+
+    /// <summary>At a multiple of a huge page's size where the file is as large as one, so that it can be mapped by huge pages.</summary>
+    public static MemoryMapping Map(FileDescriptor file, nuint length, bool writable, string name)
+    {
+        int protection = writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ;
+        if (length < HugePage)
+        {
+            return Create(length, protection, Libc.MAP_SHARED, file.Number, name);
+        }
+
+        // Address space for one huge page more, of which the ends are given back.
+        MemoryMapping space = Create(length + HugePage, Libc.PROT_NONE, Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS, -1, name);
+        byte* at = (byte*)(((nuint)space.Address + HugePage - 1) / HugePage * HugePage);
+        byte* end = at + ((length + 4095) / 4096 * 4096);
+        if (Libc.mmap(at, length, protection, Libc.MAP_SHARED | Libc.MAP_FIXED, file.Number, 0) == (void*)-1)
+        {
+            LinuxException error = LinuxException.FromLastError("mmap", name);
+            space.Dispose();
+            throw error;
+        }
+
+        Unmap(space.Address, at);
+        Unmap(end, space.Address + space.Length);
+        return new MemoryMapping(at, length);
+
+        static void Unmap(byte* from, byte* to)
+        {
+            if (to > from)
+            {
+                _ = Libc.munmap(from, (nuint)(to - from));
+            }
+        }
+    }
 
     public static MemoryMapping Anonymous(nuint length, int extraFlags, string name) =>
         Create(length, Libc.PROT_READ | Libc.PROT_WRITE, Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS | extraFlags, -1, name);

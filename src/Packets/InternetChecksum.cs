@@ -70,6 +70,15 @@ public static unsafe class InternetChecksum
         return Fold((s & 0xffff) + (s >> 16) + (d & 0xffff) + (d >> 16) + ((uint)protocol << 8) + Be16.From((int)length).Wire);
     }
 
+    /// <summary>The pseudo header over IPv6 (RFC 8200 §8.1): source, destination, length, zero, protocol. Folded.</summary>
+    public static ushort PseudoHeader(in Ipv6Address source, in Ipv6Address destination, byte protocol, uint length)
+    {
+        fixed (Ipv6Address* s = &source, d = &destination)
+        {
+            return Fold((uint)Fold(Sum((byte*)s, 16)) + Fold(Sum((byte*)d, 16)) + ((uint)protocol << 8) + Be16.From((int)length).Wire);
+        }
+    }
+
     /// <summary>
     /// Takes one from the TTL and mends the header checksum as Linux does (ip_decrease_ttl, include/net/ip.h; RFC 1624
     /// §3 eqn. 3): check += htons(0x0100), plus one when that reached 0xffff.

@@ -59,7 +59,7 @@ internal sealed unsafe class Tables : IDisposable
     public static Wire.RouteNexthop Via(string gateway, uint ifindex = R1, uint weight = 1, uint flags = 0) =>
         new() { Gateway = Bytes(gateway), Ifindex = ifindex, Weight = weight, Flags = flags };
 
-    public Tables Interface(uint ifindex, string name, bool up = true, uint mtu = 1500)
+    public Tables Interface(uint ifindex, string name, bool up = true, uint mtu = 1500, uint? mtu6 = null)
     {
         byte[] mac = [2, 0, 0, 0, 0, (byte)ifindex];
         State.Apply(new Wire.InterfaceBatch
@@ -68,7 +68,7 @@ internal sealed unsafe class Tables : IDisposable
             {
                 new Wire.InterfaceBatch.Types.Update
                 {
-                    Upsert = new Wire.Interface { Ifindex = ifindex, Name = name, Mtu = mtu, Flags = up ? 0x10001u : 0, Address = ByteString.CopyFrom(mac), Forwarding = true },
+                    Upsert = new Wire.Interface { Ifindex = ifindex, Name = name, Mtu = mtu, Flags = up ? 0x10001u : 0, Address = ByteString.CopyFrom(mac), Forwarding = true, Forwarding6 = true, Mtu6 = mtu6 ?? mtu },
                 },
             },
         });
@@ -93,6 +93,37 @@ internal sealed unsafe class Tables : IDisposable
     public Tables NoRoute(Wire.RouteKey key)
     {
         State.Apply(new Wire.RouteBatch { Updates = { new Wire.RouteBatch.Types.Update { Delete = key } } });
+        return this;
+    }
+
+    public static Wire.Route6Key Key6(string prefix, uint metric = 1024, uint table = 254, string from = "::/0")
+    {
+        IPNetwork n = IPNetwork.Parse(prefix), source = IPNetwork.Parse(from);
+        IpAddress d = IpAddress.FromBytes(n.BaseAddress.GetAddressBytes()), s = IpAddress.FromBytes(source.BaseAddress.GetAddressBytes());
+        return new Wire.Route6Key
+        {
+            Table = table,
+            DestinationHigh = d.High,
+            DestinationLow = d.Low,
+            PrefixLength = (uint)n.PrefixLength,
+            SourceHigh = s.High,
+            SourceLow = s.Low,
+            SourceLength = (uint)source.PrefixLength,
+            Metric = metric,
+        };
+    }
+
+    public Tables Route6(string prefix, params Wire.RouteNexthop[] nexthops) => Route6(new Wire.Route6 { Key = Key6(prefix), Type = 1, Nexthops = { nexthops } });
+
+    public Tables Route6(Wire.Route6 route)
+    {
+        Assert.Null(State.Apply(new Wire.Route6Batch { Updates = { new Wire.Route6Batch.Types.Update { Upsert = route } } }));
+        return this;
+    }
+
+    public Tables NoRoute6(Wire.Route6Key key)
+    {
+        Assert.Null(State.Apply(new Wire.Route6Batch { Updates = { new Wire.Route6Batch.Types.Update { Delete = key } } }));
         return this;
     }
 
@@ -145,14 +176,31 @@ internal sealed unsafe class Tables : IDisposable
     /// <summary>"r1 via 02:..:42", "punt no-route", "group r1 via ..|r0 via ..": what a worker would do.</summary>
     public string Verdict(string address) => Describe(Lookup(address), Ip(address));
 
-    private string Describe(NexthopWord w, uint address)
+    /// <summary>By an IPv6 table's own trie (254: main and local), or by both in the order that LocalFirst6 asks for.</summary>
+    public NexthopWord Lookup6(string address, uint? table = null)
+    {
+        IpAddress a = IpAddress.FromBytes(IPAddress.Parse(address).GetAddressBytes());
+        uint entry = 0;
+        foreach (uint t in table is uint only ? [only] : Vrf->LocalFirst6 != 0 ? new uint[] { 255, 254 } : [254])
+        {
+            entry = entry != 0 ? entry : State.Tries.Reader.Lookup(State.Tries.Reader.Find(FibFamily.Ipv6, t), new FibKey(a.High, a.Low));
+        }
+
+        return entry == 0 ? NexthopWord.Punt(PuntReason.NoRoute) : new NexthopWord(NexthopSegment.Words(Segments.Nexthop)[FibEntry.Nexthop(entry)]);
+    }
+
+    public string Verdict6(string address, uint? table = null) => Describe(Lookup6(address, table), IpAddress.FromBytes(IPAddress.Parse(address).GetAddressBytes()));
+
+    private string Describe(NexthopWord w, uint address) => Describe(w, IpAddress.FromV4(address));
+
+    private string Describe(NexthopWord w, IpAddress address)
     {
         switch (w.Action)
         {
             case NexthopAction.Forward:
                 return Describe(AdjacencySegment.Table(Segments.Adjacency)[w.Index]);
             case NexthopAction.OnLink:
-                int a = NeighbourSegment.Hash(Segments.Neighbour).Find(w.Index, IpAddress.FromV4(address));
+                int a = NeighbourSegment.Hash(Segments.Neighbour).Find(w.Index, address);
                 return a < 0 ? $"punt {ReasonNames.Of(PuntReason.NoNeighbour)}" : Describe(AdjacencySegment.Table(Segments.Adjacency)[a]);
             case NexthopAction.Group:
                 GroupMember* m = NexthopSegment.Members(Segments.Nexthop) + w.Index;

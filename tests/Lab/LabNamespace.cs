@@ -67,7 +67,11 @@ public sealed class LabNamespace(Lab lab, string name)
         return ulong.Parse(lines[1][Array.IndexOf(lines[0], counter)], CultureInfo.InvariantCulture);
     }
 
-    public PacketSocket OpenPacketSocket(string ifname) => PacketSocket.Open(this, ifname);
+    /// <summary>A counter of /proc/net/snmp6: "Ip6OutForwDatagrams".</summary>
+    public ulong Snmp6(string counter) => ulong.Parse(
+        Inside(() => File.ReadAllLines("/proc/thread-self/net/snmp6")).Single(l => l.Split(' ')[0].Trim() == counter)[counter.Length..], CultureInfo.InvariantCulture);
+
+    public PacketSocket OpenPacketSocket(string ifname, ushort etherType = 0x0800) => PacketSocket.Open(this, ifname, etherType);
 
     private List<string> Inside(IEnumerable<string> words) => ["ip", "netns", "exec", name, .. words];
 }

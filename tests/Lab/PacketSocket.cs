@@ -7,8 +7,8 @@ namespace FastPathSync.Labs;
 public sealed record CapturedFrame(long Ticks, byte[] Bytes);
 
 /// <summary>
-/// A packet socket on one interface of a lab: sends whole Ethernet frames as they are, and collects the IPv4 frames that
-/// come in (not those that go out).
+/// A packet socket on one interface of a lab: sends whole Ethernet frames as they are, and collects the frames of one
+/// EtherType that come in (not those that go out).
 /// </summary>
 public sealed unsafe class PacketSocket : IDisposable
 {
@@ -16,18 +16,22 @@ public sealed unsafe class PacketSocket : IDisposable
     private const int PACKET_IGNORE_OUTGOING = 23; // linux/if_packet.h
     private const int ReceiveBufferBytes = 64 << 20;
     private readonly FileDescriptor _socket;
+    private readonly ushort _etherType;
     private readonly Thread _receiver;
     private readonly List<CapturedFrame> _frames = [];
     private volatile bool _stop;
 
-    private PacketSocket(FileDescriptor socket)
+    private PacketSocket(FileDescriptor socket, ushort etherType)
     {
         _socket = socket;
+        _etherType = etherType;
         _receiver = new Thread(Receive) { IsBackground = true, Name = "packet-socket" };
         _receiver.Start();
     }
 
-    public static PacketSocket Open(LabNamespace ns, string ifname) => new(ns.Inside(() =>
+    public static PacketSocket Open(LabNamespace ns, string ifname, ushort etherType = 0x0800) => new(OpenSocket(ns, ifname), etherType);
+
+    private static FileDescriptor OpenSocket(LabNamespace ns, string ifname) => ns.Inside(() =>
     {
         FileDescriptor socket = FileDescriptor.FromCall(Libc.socket(Libc.AF_PACKET, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 0), "socket", "AF_PACKET");
         int on = 1, bytes = ReceiveBufferBytes;
@@ -36,7 +40,7 @@ public sealed unsafe class PacketSocket : IDisposable
         Libc.sockaddr_ll address = new() { sll_family = Libc.AF_PACKET, sll_protocol = EthPAll, sll_ifindex = (int)Libc.if_nametoindex(ifname) };
         LinuxException.ThrowIfNegative(Libc.bind(socket.Number, &address, (uint)sizeof(Libc.sockaddr_ll)), "bind", ifname);
         return socket;
-    }));
+    });
 
     public void Send(ReadOnlySpan<byte> frame)
     {
@@ -127,7 +131,7 @@ public sealed unsafe class PacketSocket : IDisposable
             while ((n = Libc.recv(_socket.Number, buffer, 65536, Libc.MSG_DONTWAIT)) > 0)
             {
                 long now = Stopwatch.GetTimestamp();
-                if (n >= 14 && buffer[12] == 0x08 && buffer[13] == 0x00)
+                if (n >= 14 && ((buffer[12] << 8) | buffer[13]) == _etherType)
                 {
                     lock (_frames)
                     {

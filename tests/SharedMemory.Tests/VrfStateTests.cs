@@ -32,6 +32,6 @@ public sealed class VrfStateTests
 
         Assert.Equal("ttl-expired", ReasonNames.Of(PuntReason.TtlExpired));
         Assert.Equal("egress-not-a-port", ReasonNames.Of(PuntReason.EgressNotAPort));
-        Assert.Equal("via-ipv6", ReasonNames.Of(PuntReason.ViaIpv6));
+        Assert.Equal("ambiguous-route", ReasonNames.Of(PuntReason.AmbiguousRoute));
     }
 }

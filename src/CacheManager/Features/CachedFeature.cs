@@ -136,6 +136,9 @@ public abstract class CachedFeature<TKey, TValue> : IFeature
         _dirty.Add(key);
     }
 
+    /// <summary>What is published of it has changed, though its value hasn't.</summary>
+    protected void Touch(TKey key) => _dirty.Add(key);
+
     protected bool Remove(TKey key) => Cache.Remove(key) && _dirty.Add(key);
 
     /// <summary>Takes over a whole new cache and marks what differs.</summary>

@@ -1,8 +1,10 @@
+using FastPathSync.Netlink.Rtnetlink;
+
 namespace FastPathSync.CacheManager.Features;
 
 /// <summary>
-/// What the kernel does to nexthop objects and IPv4 routes without announcing it (net/ipv4/fib_semantics.c:
-/// fib_sync_down_dev, fib_sync_down_addr; net/ipv4/nexthop.c: nexthop_flush_dev, remove_nexthop). Features note the causes
+/// What the kernel does to nexthop objects and routes without announcing it (net/ipv4/fib_semantics.c: fib_sync_down_dev,
+/// fib_sync_down_addr; net/ipv4/nexthop.c: nexthop_flush_dev, remove_nexthop; net/ipv6/route.c: fib6_ifdown). Features note the causes
 /// here; Apply passes them on before the next event that could depend on it, and at the end of a burst, so that thousands
 /// of causes cost one walk of the tables. The resync that follows corrects what this did not foresee.
 /// </summary>
@@ -23,6 +25,9 @@ public sealed class Cascade
     /// <summary>Local addresses (host byte order) that are no longer anywhere.</summary>
     public HashSet<uint> DeadAddresses { get; } = [];
 
+    /// <summary>IPv6 addresses that are no longer anywhere.</summary>
+    public HashSet<InetAddress> DeadAddresses6 { get; } = [];
+
     /// <summary>Nexthop objects, groups included, that exist no more.</summary>
     public HashSet<uint> DeadNexthops { get; } = [];
 
@@ -31,18 +36,23 @@ public sealed class Cascade
 
     public Action? Routes { get; set; }
 
-    /// <summary>Set when routes or nexthops changed, or may have, in a way that only a dump can tell.</summary>
+    /// <summary>Set when IPv4 routes or nexthops changed, or may have, in a way that only a dump can tell.</summary>
     public bool InDoubt { get; private set; }
 
-    private bool IsPending => Down.Count + Gone.Count + Unaddressed.Count + LinkDown.Count + DeadAddresses.Count + DeadNexthops.Count > 0;
+    /// <summary>The same of IPv6 routes.</summary>
+    public bool InDoubt6 { get; private set; }
+
+    private bool IsPending => Down.Count + Gone.Count + Unaddressed.Count + LinkDown.Count + DeadAddresses.Count + DeadAddresses6.Count + DeadNexthops.Count > 0;
 
     public void Doubt() => InDoubt = true;
 
-    public bool TakeDoubt()
+    public void Doubt6() => InDoubt6 = true;
+
+    public (bool Ipv4, bool Ipv6) TakeDoubts()
     {
-        bool doubt = InDoubt;
-        InDoubt = false;
-        return doubt;
+        (bool, bool) doubts = (InDoubt, InDoubt6);
+        InDoubt = InDoubt6 = false;
+        return doubts;
     }
 
     public void Apply()
@@ -54,12 +64,13 @@ public sealed class Cascade
 
         Nexthops?.Invoke();
         Routes?.Invoke();
-        InDoubt = true;
+        InDoubt = InDoubt6 = true;
         Down.Clear();
         Gone.Clear();
         Unaddressed.Clear();
         LinkDown.Clear();
         DeadAddresses.Clear();
+        DeadAddresses6.Clear();
         DeadNexthops.Clear();
     }
 }

@@ -23,9 +23,10 @@ public sealed class FeatureSet : IDisposable
         Interfaces = new InterfaceFeature(Cascade);
         AddressFeature addresses = new(Cascade);
         Nexthops = new NexthopFeature(Cascade);
-        Routes = new RouteFeature(Cascade, Interfaces);
+        Routes6 = new Route6Feature(Cascade, Interfaces);
+        Routes = new RouteFeature(Cascade, Interfaces, Routes6);
         NeighbourFeature neighbours = new();
-        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, neighbours];
+        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Routes6, neighbours];
 
         _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>());
         Interfaces.InfosChanged = _monitor.InterfacesChanged;
@@ -48,6 +49,8 @@ public sealed class FeatureSet : IDisposable
     public NexthopFeature Nexthops { get; }
 
     public RouteFeature Routes { get; }
+
+    public Route6Feature Routes6 { get; }
 
     public bool HasChanges => InDependence.Any(f => f.HasChanges);
 

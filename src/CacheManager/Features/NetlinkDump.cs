@@ -1,7 +1,11 @@
 using FastPathSync.Linux;
 using FastPathSync.Netlink;
+using FastPathSync.Netlink.Rtnetlink;
 
 namespace FastPathSync.CacheManager.Features;
+
+/// <summary>Notes what a message of a dump says.</summary>
+public delegate void DumpedMessage<T>(scoped in NetlinkMessage message, T into);
 
 /// <summary>Dumps into a cache.</summary>
 public static class NetlinkDump
@@ -37,6 +41,23 @@ public static class NetlinkDump
             if (++messages % MessagesBetweenUrgent == 0)
             {
                 urgent();
+            }
+        }
+    }
+
+    /// <summary>One dump for each family: the kernel filters, and an interrupted one is repeated alone.</summary>
+    public static void BothFamilies<TKey, TValue>(
+        NetlinkSocket socket, Func<byte, NetlinkRequest> request, Dictionary<TKey, TValue> fresh, Action urgent, DumpedMessage<Dictionary<TKey, TValue>> handler)
+        where TKey : notnull
+    {
+        foreach (byte family in (ReadOnlySpan<byte>)[Rtm.AF_INET, Rtm.AF_INET6])
+        {
+            byte f = family;
+            Dictionary<TKey, TValue> found = [];
+            Run(socket, () => request(f), found.Clear, urgent, (scoped in NetlinkMessage m) => handler(in m, found));
+            foreach ((TKey key, TValue value) in found)
+            {
+                fresh[key] = value;
             }
         }
     }

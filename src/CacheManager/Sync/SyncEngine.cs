@@ -36,8 +36,10 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
 
     /// <summary>Links that flap must not keep us dumping a big table all the time.</summary>
     private TimeSpan _refreshPause;
+    private bool _doubt4;
     private Deadline _idleAt;
     private Deadline _aliveAt;
+    private Deadline _pollAt;
     private Deadline _noSpaceAt;
     private TimeSpan _noSpaceRetry;
     private volatile bool _stop;
@@ -148,6 +150,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             RefreshRoutes();
         }
 
+        AskForTheUnannounced();
         SayIdle();
         SayAlive();
     }
@@ -202,10 +205,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             {
                 Apply(chunk.Events);
                 _features.Cascade.Apply();
-                if (_features.Cascade.TakeDoubt() && !_refreshAt.IsSet)
-                {
-                    _refreshAt = Deadline.In(s_doubtDelay + _refreshPause);
-                }
+                TakeDoubts();
             }
 
             SendUrgent(); // events may come faster than they end
@@ -216,6 +216,16 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             }
         }
         while (_events.HasEvents() && !_stop);
+    }
+
+    private void TakeDoubts()
+    {
+        (bool ipv4, bool ipv6) = _features.Cascade.TakeDoubts();
+        _doubt4 |= ipv4;
+        if ((ipv4 || ipv6) && !_refreshAt.IsSet)
+        {
+            _refreshAt = Deadline.In(s_doubtDelay + _refreshPause);
+        }
     }
 
     private void Apply(ReadOnlySpan<byte> events)
@@ -279,6 +289,8 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             {
                 f.Refresh(_dumps);
             }
+
+            _features.Routes6.WithdrawExpired();
         }
         catch (LinuxException e)
         {
@@ -320,13 +332,42 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         _wake.Set();
     }
 
+    /// <summary>Once a second: what changes by time or by a sysctl that no event tells of.</summary>
+    private void AskForTheUnannounced()
+    {
+        if (!_pollAt.TakeIfDue() && _pollAt.IsSet)
+        {
+            return;
+        }
+
+        _pollAt = Deadline.In(s_alivePeriod);
+        try
+        {
+            _features.Interfaces.PollIpv6(_dumps);
+        }
+        catch (LinuxException e)
+        {
+            _log.LogDebug("dump interrupted: {Reason}", e.Message);
+            Redial();
+        }
+
+        if (_features.Routes6.IsAnyExpiring() && !_refreshAt.IsSet)
+        {
+            _refreshAt = Deadline.In(TimeSpan.Zero);
+        }
+
+        Publish(0);
+    }
+
     /// <summary>What the kernel did without saying so.</summary>
     private void RefreshRoutes()
     {
         ulong begin = MonotonicClock.Nanoseconds;
         try
         {
-            int differences = _features.Nexthops.Refresh(_dumps) + _features.Routes.Refresh(_dumps);
+            int differences = _features.Nexthops.Refresh(_dumps) + (_doubt4 ? _features.Routes.Refresh(_dumps) : 0) + _features.Routes6.Refresh(_dumps);
+            _features.Routes6.WithdrawExpired();
+            _doubt4 = false;
             _log.LogDebug("asked for routes and nexthops: {Differences} differed", differences);
         }
         catch (LinuxException e)

@@ -109,7 +109,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         {
             if (!p.Gone && p.Refresh(_engine.Devices))
             {
-                p.Configure(_engine.Devices, _engine.LongestFrame(p));
+                p.Configure(_engine.Devices, _engine.Admission(p));
             }
         }
     }
@@ -163,7 +163,7 @@ internal sealed unsafe class ControlLoop : IDisposable
             }
             else
             {
-                p.Configure(_engine.Devices, _engine.LongestFrame(p));
+                p.Configure(_engine.Devices, _engine.Admission(p));
             }
         }
     }

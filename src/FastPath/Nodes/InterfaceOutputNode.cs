@@ -5,13 +5,13 @@ namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
 /// interface-output: the last node of a forwarded packet. New MAC addresses, the port, the length; and the neighbour is
-/// marked as used. As neigh_hh_output (include/net/neighbour.h); RFC 894, RFC 1812 §3.3.
+/// marked as used. As neigh_hh_output (include/net/neighbour.h); RFC 894, RFC 2464, RFC 1812 §3.3.
 /// </summary>
 /// <remarks>
-/// May enter: what ipv4-forward let through. Precondition: Adjacency, TotalLength.
+/// May enter: what ipv4-forward and ipv6-forward let through. Precondition: Adjacency, TotalLength.
 /// Edges:
 ///   Forward  TxPort and TxLength are set. The length is the IP packet's: padding that the last hop's Ethernet added is
-///            cut, as ip_rcv_core cuts it (pskb_trim_rcsum); whoever sends on real Ethernet pads anew.
+///            cut, as ip_rcv_core and ip6_rcv_core cut it (pskb_trim_rcsum); whoever sends on real Ethernet pads anew.
 /// </remarks>
 internal static unsafe class InterfaceOutputNode
 {

@@ -99,7 +99,7 @@ internal static unsafe class Ipv4LookupNode
     }
 
     /// <summary>The first member whose bound is not below the hash; the last when the bounds end too early.</summary>
-    private static NexthopWord MemberFor(NexthopWord group, uint hash, in WorkerTables t)
+    internal static NexthopWord MemberFor(NexthopWord group, uint hash, in WorkerTables t)
     {
         if (group.MemberCount == 0)
         {

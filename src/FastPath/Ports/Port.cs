@@ -97,11 +97,11 @@ internal sealed unsafe class Port : IDisposable
     /// Loads the program, fills its socket map, and attaches it: from then on packets come to the workers.
     /// Returns why native mode was not possible when generic was taken instead.
     /// </summary>
-    public string? Attach(RequestedMode requested, NetDevice device, uint longestFrame)
+    public string? Attach(RequestedMode requested, NetDevice device, Admission admission)
     {
         if (requested != RequestedMode.Generic)
         {
-            int errno = TryAttach(PortMode.Native, device, longestFrame);
+            int errno = TryAttach(PortMode.Native, device, admission);
             if (errno == 0)
             {
                 return null;
@@ -112,20 +112,20 @@ internal sealed unsafe class Port : IDisposable
                 throw Failure(PortMode.Native, errno);
             }
 
-            int second = TryAttach(PortMode.Generic, device, longestFrame);
+            int second = TryAttach(PortMode.Generic, device, admission);
             return second == 0 ? Failure(PortMode.Native, errno).Message : throw Failure(PortMode.Generic, second);
         }
 
-        int e = TryAttach(PortMode.Generic, device, longestFrame);
+        int e = TryAttach(PortMode.Generic, device, admission);
         return e == 0 ? null : throw Failure(PortMode.Generic, e);
     }
 
-    /// <summary>Sets what the program compares each packet with. 0 as longest frame: everything is Linux's.</summary>
-    public void Configure(NetDevice device, uint longestFrame)
+    /// <summary>Sets what the program compares each packet with.</summary>
+    public void Configure(NetDevice device, Admission admission)
     {
         if (_config != null && device.TryGetAddress(Name, out ulong mac, out _))
         {
-            ulong word = XdpLayout.Config(mac, longestFrame);
+            ulong word = XdpLayout.Config(mac, admission);
             if (*_config != word)
             {
                 Volatile.Write(ref *_config, word);
@@ -219,7 +219,7 @@ internal sealed unsafe class Port : IDisposable
         _program = null;
     }
 
-    private int TryAttach(PortMode mode, NetDevice device, uint longestFrame)
+    private int TryAttach(PortMode mode, NetDevice device, Admission admission)
     {
         Unload();
         BpfObject program = BpfObject.Open("xdp_redirect");
@@ -235,7 +235,7 @@ internal sealed unsafe class Port : IDisposable
         }
 
         _config = (ulong*)program.MapMemory(".data.config");
-        Configure(device, longestFrame);
+        Configure(device, admission);
         _trailers.Set(Id, IfIndex, mode == PortMode.Generic);
         Mode = mode;
 

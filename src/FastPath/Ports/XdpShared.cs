@@ -1,6 +1,8 @@
+using System.Buffers.Binary;
 using FastPathSync.Bpf;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Ports;
 
@@ -14,8 +16,9 @@ internal sealed unsafe class XdpShared : IDisposable
     private readonly BpfObject _holder;
     private readonly byte* _beats;
     private readonly ulong* _alive;
-    private readonly ulong* _filter;
-    private readonly HashSet<uint> _addresses = [];
+    private readonly LocalAddressFilter _filter4;
+    private readonly LocalAddressFilter _filter6;
+    private readonly HashSet<IpAddress> _addresses = [];
 
     public XdpShared()
     {
@@ -28,7 +31,8 @@ internal sealed unsafe class XdpShared : IDisposable
             _alive = (ulong*)_heartbeat.MapMemory(".data.alive");
             _holder.ShareMap(".data.alive", _heartbeat.Map(".data.alive"));
             _holder.Load();
-            _filter = (ulong*)_holder.MapMemory(".data.filter");
+            _filter4 = new LocalAddressFilter((ulong*)_holder.MapMemory(".data.filter"));
+            _filter6 = new LocalAddressFilter((ulong*)_holder.MapMemory(".data.filter6"));
             if (_heartbeat.Program("heartbeat_arm").Run(new byte[14], [], out _) != 0)
             {
                 throw new DaemonStartException(Errno.EOPNOTSUPP, "the kernel refused the eBPF heartbeat timer (bpf_timer needs Linux 5.15)");
@@ -52,46 +56,78 @@ internal sealed unsafe class XdpShared : IDisposable
     public void ShareWith(BpfObject program)
     {
         program.ShareMap(".data.alive", _heartbeat.Map(".data.alive"));
-        program.ShareMap(".data.filter", _holder.Map(".data.filter"));
-        program.ShareMap("local_addresses", _holder.Map("local_addresses"));
+        foreach (string map in (ReadOnlySpan<string>)[".data.filter", ".data.filter6", "local_addresses", "local_addresses6"])
+        {
+            program.ShareMap(map, _holder.Map(map));
+        }
     }
 
     /// <summary>
-    /// Makes the set exactly this one. What is no longer ours leaves the map first, so that the map never holds more than
-    /// the address table; a new address is in the map before its filter bit is set.
+    /// Makes the set exactly this one. What is no longer ours leaves the maps first, so that they never hold more than the
+    /// address table; a new address is in its map before its filter bit is set.
     /// </summary>
-    /// <param name="addresses">Host byte order.</param>
-    public void SetLocalAddresses(HashSet<uint> addresses)
+    public void SetLocalAddresses(HashSet<IpAddress> addresses)
     {
-        BpfMap map = _holder.Map("local_addresses");
-        foreach (uint a in _addresses.Where(a => !addresses.Contains(a)).ToArray())
+        foreach (IpAddress a in _addresses.Where(a => !addresses.Contains(a)).ToArray())
         {
-            map.Delete(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(a));
+            Change(a, present: false);
             _addresses.Remove(a);
         }
 
-        foreach (uint a in addresses)
+        foreach (IpAddress a in addresses)
         {
             if (_addresses.Add(a))
             {
-                map.Update(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(a), (byte)1);
+                Change(a, present: true);
             }
         }
 
-        Span<ulong> words = stackalloc ulong[SharedMemory.Tables.LocalAddressFilter.Bytes / 8];
-        words.Clear();
-        foreach (uint a in addresses)
-        {
-            uint h = SharedMemory.Tables.LocalAddressFilter.Hash(a);
-            words[(int)(h >> 6)] |= 1ul << (int)(h & 63);
-        }
-
-        new SharedMemory.Tables.LocalAddressFilter(_filter).Replace(words);
+        Refill(_filter4, addresses.Where(a => a.IsV4));
+        Refill(_filter6, addresses.Where(a => !a.IsV4));
     }
 
     public void Dispose()
     {
         _holder.Dispose();
         _heartbeat.Dispose();
+    }
+
+    private static void Refill(LocalAddressFilter filter, IEnumerable<IpAddress> addresses)
+    {
+        Span<ulong> words = stackalloc ulong[LocalAddressFilter.Bytes / 8];
+        words.Clear();
+        foreach (IpAddress a in addresses)
+        {
+            uint h = LocalAddressFilter.Hash(a);
+            words[(int)(h >> 6)] |= 1ul << (int)(h & 63);
+        }
+
+        filter.Replace(words);
+    }
+
+    /// <summary>The maps' keys stand in network byte order.</summary>
+    private void Change(IpAddress a, bool present)
+    {
+        if (a.IsV4)
+        {
+            Change(_holder.Map("local_addresses"), BinaryPrimitives.ReverseEndianness(a.V4), present);
+        }
+        else
+        {
+            Change(_holder.Map("local_addresses6"), new IpAddress(BinaryPrimitives.ReverseEndianness(a.High), BinaryPrimitives.ReverseEndianness(a.Low)), present);
+        }
+    }
+
+    private static void Change<TKey>(BpfMap map, TKey key, bool present)
+        where TKey : unmanaged
+    {
+        if (present)
+        {
+            map.Update(key, (byte)1);
+        }
+        else
+        {
+            map.Delete(key);
+        }
     }
 }

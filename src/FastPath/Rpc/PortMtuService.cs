@@ -21,7 +21,7 @@ internal sealed class PortMtuService(FastPathEngine engine) : INetFpcService
         {
             Port p = Find(request.Ifindex);
             p.Refresh(engine.Devices);
-            p.Configure(engine.Devices, engine.LongestFrame(p));
+            p.Configure(engine.Devices, engine.Admission(p));
             return request.Mtu <= engine.MaxMtu ? Reply(p)
                 : throw new LinuxException(Errno.EMSGSIZE, "set MTU of port", $"{p.Name} to {request.Mtu} (largest that packet frames hold: {engine.MaxMtu})");
         }

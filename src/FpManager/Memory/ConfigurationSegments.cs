@@ -6,7 +6,10 @@ namespace FastPathSync.FpManager.Memory;
 /// <summary>The segments that fpmd writes: found in the segment store after a restart, made and put there otherwise.</summary>
 public sealed class ConfigurationSegments
 {
+    private const int CollapsesAtOnce = 4;
+
     private readonly List<Segment> _all = [];
+    private HugePages[]? _hugePages;
 
     private ConfigurationSegments(Func<string, SegmentKind, ulong, nuint, Segment> open)
     {
@@ -21,6 +24,7 @@ public sealed class ConfigurationSegments
         Interface = Open(SegmentNames.Interface, SegmentKind.Interface, Capacities.Interfaces, RecordTable.BytesFor<InterfaceRecord>(Capacities.Interfaces));
         Address = Open(SegmentNames.Address, SegmentKind.Address, Capacities.Addresses, AddressSegment.BodyLength);
         Route = Open(SegmentNames.Route, SegmentKind.Route, Capacities.Routes, RecordTable.BytesFor<RouteRecord>(Capacities.Routes));
+        Route6 = Open(SegmentNames.Route6, SegmentKind.Route6, Capacities.Routes6, RecordTable.BytesFor<Route6Record>(Capacities.Routes6));
         Nexthop = Open(SegmentNames.Nexthop, SegmentKind.Nexthop, Capacities.Nexthops, NexthopSegment.BodyLength);
         Neighbour = Open(SegmentNames.Neighbour, SegmentKind.Neighbour, Capacities.Neighbours, NeighbourSegment.BodyLength);
         Adjacency = Open(SegmentNames.Adjacency, SegmentKind.Adjacency, Capacities.Adjacencies, AdjacencySegment.BodyLength);
@@ -36,6 +40,8 @@ public sealed class ConfigurationSegments
     public Segment Address { get; }
 
     public Segment Route { get; }
+
+    public Segment Route6 { get; }
 
     public Segment Nexthop { get; }
 
@@ -81,6 +87,15 @@ public sealed class ConfigurationSegments
         foreach (Segment s in _all)
         {
             s.Beat();
+        }
+    }
+
+    /// <summary>Gives what workers read by every packet huge pages where it is full enough. Cheap while nothing grows.</summary>
+    public void UseHugePages()
+    {
+        foreach (HugePages pages in _hugePages ??= [.. new[] { Fib4, FibTrie, Nexthop, Adjacency, Neighbour }.Select(s => new HugePages(s))])
+        {
+            pages.Collapse(CollapsesAtOnce);
         }
     }
 

@@ -29,6 +29,8 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
 
     public RecordTableReader<RouteRecord> Routes => new(Get(SegmentNames.Route, SegmentKind.Route).Body, Capacities.Routes);
 
+    public RecordTableReader<Route6Record> Routes6 => new(Get(SegmentNames.Route6, SegmentKind.Route6).Body, Capacities.Routes6);
+
     public RecordTableReader<NexthopRecord> Nexthops => new(NexthopSegment.Records(NexthopsSegment), Capacities.Nexthops);
 
     public RecordTableReader<NeighbourRecord> Neighbours => new(NeighbourSegment.Records(NeighboursSegment), Capacities.Neighbours);

@@ -5,6 +5,7 @@ namespace FastPathSync.Fpctl.Inspection;
 /// <summary>Numbers of linux/rtnetlink.h, linux/neighbour.h and linux/if.h, in the words of iproute2.</summary>
 internal static class KernelNames
 {
+    public const byte AF_INET = 2, AF_INET6 = 10;
     public const uint TableDefault = 253, TableMain = 254, TableLocal = 255;
     public const byte RTN_UNICAST = 1, RTN_LOCAL = 2, RTN_BROADCAST = 3, RTN_ANYCAST = 4, RTN_MULTICAST = 5, RTN_BLACKHOLE = 6,
         RTN_UNREACHABLE = 7, RTN_PROHIBIT = 8, RTN_THROW = 9;
@@ -43,6 +44,17 @@ internal static class KernelNames
     };
 
     public static string RouteType(byte type) => type < s_routeTypes.Length ? s_routeTypes[type] : Number(type);
+
+    /// <summary>As ip -j writes it.</summary>
+    public static string Family(bool ipv4) => ipv4 ? "inet" : "inet6";
+
+    /// <summary>RFC 4191, of RTA_PREF; null for medium, which is what most are.</summary>
+    public static string? Preference(byte preference) => preference switch
+    {
+        1 => "high",
+        3 => "low",
+        _ => null,
+    };
 
     public static string Scope(byte scope) => scope switch
     {

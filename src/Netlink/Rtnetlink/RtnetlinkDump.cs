@@ -35,6 +35,26 @@ public sealed class RtnetlinkDump : IDisposable
         return routes;
     }
 
+    /// <summary>All tables, in the kernel's order: of one identity, siblings are one multipath route.</summary>
+    public List<RouteMessage> Routes6()
+    {
+        List<RouteMessage> routes = Collect<RouteMessage>(() => RouteMessage.Dump(Rtm.AF_INET6), RouteMessage.TryParse);
+        routes.RemoveAll(r => r.IsCloned);
+        return routes;
+    }
+
+    public List<AddressMessage> Addresses6() => Collect<AddressMessage>(() => AddressMessage.Dump(Rtm.AF_INET6), AddressMessage.TryParse);
+
+    /// <summary>Without proxy entries.</summary>
+    public List<NeighbourMessage> Neighbours6()
+    {
+        List<NeighbourMessage> neighbours = Collect<NeighbourMessage>(() => NeighbourMessage.Dump(Rtm.AF_INET6), NeighbourMessage.TryParse);
+        neighbours.RemoveAll(n => n.IsProxy);
+        return neighbours;
+    }
+
+    public List<NetConfMessage> NetConf6() => Collect<NetConfMessage>(() => NetConfMessage.Dump(Rtm.AF_INET6), NetConfMessage.TryParse);
+
     public List<NexthopMessage> Nexthops() => Collect<NexthopMessage>(NexthopMessage.Dump, NexthopMessage.TryParse);
 
     /// <summary>Without proxy entries.</summary>

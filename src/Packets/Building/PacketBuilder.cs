@@ -18,7 +18,8 @@ public sealed class PacketBuilder
 {
     private readonly List<byte> _bytes = [];
     private readonly List<Action<byte[]>> _finish = [];
-    private int _ip = -1, _ipEnd = -1;
+    private int _ip = -1, _ipEnd = -1, _nextHeader = -1;
+    private int _source, _destination, _addressLength;
     private int _padTo;
 
     public PacketBuilder Ether(string destination, string source, int type)
@@ -40,6 +41,8 @@ public sealed class PacketBuilder
         int length = Ipv4Header.Size + (options?.Length ?? 0);
         _ip = at;
         _ipEnd = at + length;
+        _nextHeader = at + Ipv4Header.ProtocolOffset;
+        (_source, _destination, _addressLength) = (at + Ipv4Header.SourceOffset, at + Ipv4Header.DestinationOffset, 4);
         Append((version << 4) | (ihl ?? length / 4), tos);
         Append16(0);
         Append16(id);
@@ -60,6 +63,60 @@ public sealed class PacketBuilder
         return this;
     }
 
+    /// <summary>An IPv6 header; Ethernet before it gets IPv6's type unless it was given one of its own.</summary>
+    /// <param name="payloadLength">What the header says; by default the truth.</param>
+    public PacketBuilder Ipv6(
+        string source = "2001:db8::1", string destination = "2001:db8:1::1", int hopLimit = 64, int nextHeader = 253, int trafficClass = 0,
+        int flowLabel = 0, int? payloadLength = null, int version = 6)
+    {
+        if (_bytes.Count == EthernetHeader.Size && _bytes[12] == EtherType.Ipv4 >> 8 && _bytes[13] == (EtherType.Ipv4 & 0xff))
+        {
+            (_bytes[12], _bytes[13]) = (EtherType.Ipv6 >> 8, EtherType.Ipv6 & 0xff);
+        }
+
+        int at = _bytes.Count;
+        _ip = at;
+        _ipEnd = at + Ipv6Header.Size;
+        _nextHeader = at + Ipv6Header.NextHeaderOffset;
+        (_source, _destination, _addressLength) = (at + Ipv6Header.SourceOffset, at + Ipv6Header.DestinationOffset, 16);
+        Append16((version << 12) | (trafficClass << 4) | (flowLabel >> 16));
+        Append16(flowLabel);
+        Append16(0);
+        Append(nextHeader, hopLimit);
+        Append(Address(source));
+        Append(Address(destination));
+        _finish.Add(p => BinaryPrimitives.WriteUInt16BigEndian(p.AsSpan(at + Ipv6Header.PayloadLengthOffset), (ushort)(payloadLength ?? p.Length - at - Ipv6Header.Size)));
+        return this;
+    }
+
+    /// <summary>An IPv6 extension header.</summary>
+    /// <param name="type">IpProtocol.HopByHop ...</param>
+    /// <param name="body">What follows its two first bytes: 6 bytes, or 8 more each time. By default options that say nothing (PadN).</param>
+    /// <param name="nextHeader">When nothing follows that knows its own number.</param>
+    /// <param name="length">In units of 8 bytes beyond the first; by default the truth.</param>
+    public PacketBuilder Extension(int type, byte[]? body = null, int nextHeader = 253, int? length = null)
+    {
+        int at = Begin((byte)type);
+        body ??= [1, 4, 0, 0, 0, 0];
+        Append(nextHeader, length ?? ((body.Length + 2) / 8) - 1);
+        Append(body);
+        _nextHeader = at;
+        return this;
+    }
+
+    /// <summary>A routing header (RFC 6275 type 2, RFC 8754 type 4), the last address of the way first: checksums cover that one.</summary>
+    public PacketBuilder Routing(int type, int segmentsLeft, params string[] addresses)
+    {
+        int at = _bytes.Count;
+        Extension(IpProtocol.Routing, [(byte)type, (byte)segmentsLeft, 0, 0, 0, 0, .. addresses.SelectMany(Address)]);
+        if (segmentsLeft > 0 && addresses.Length > 0)
+        {
+            _destination = at + 8;
+        }
+
+        return this;
+    }
+
     /// <param name="partialChecksum">Leave it as a sender does whose hardware is to finish it: the pseudo header's sum.</param>
     public PacketBuilder Udp(int source = 1024, int destination = 9, int? checksum = null, bool partialChecksum = false)
     {
@@ -71,7 +128,7 @@ public sealed class PacketBuilder
         _finish.Add(p =>
         {
             BinaryPrimitives.WriteUInt16BigEndian(p.AsSpan(at + 4), (ushort)(p.Length - at));
-            FinishTransport(p, at, UdpHeader.ChecksumOffset, checksum, partialChecksum);
+            FinishTransport(p, at, IpProtocol.Udp, UdpHeader.ChecksumOffset, checksum, partialChecksum);
         });
         return this;
     }
@@ -91,7 +148,7 @@ public sealed class PacketBuilder
         Append16(65535);
         Append16(checksum ?? 0);
         Append16(0);
-        _finish.Add(p => FinishTransport(p, at, TcpHeader.ChecksumOffset, checksum, partialChecksum));
+        _finish.Add(p => FinishTransport(p, at, IpProtocol.Tcp, TcpHeader.ChecksumOffset, checksum, partialChecksum));
         return this;
     }
 
@@ -103,6 +160,17 @@ public sealed class PacketBuilder
         Append16((int)(rest >> 16));
         Append16((int)rest);
         _finish.Add(p => WriteChecksum(p, at + 2, Sum(p.AsSpan(at))));
+        return this;
+    }
+
+    public PacketBuilder Icmpv6(int type = Icmpv6Header.EchoRequest, int code = 0, uint rest = 0)
+    {
+        int at = Begin(IpProtocol.Icmpv6);
+        Append(type, code);
+        Append16(0);
+        Append16((int)(rest >> 16));
+        Append16((int)rest);
+        _finish.Add(p => FinishTransport(p, at, IpProtocol.Icmpv6, Icmpv6Header.ChecksumOffset, null, partial: false));
         return this;
     }
 
@@ -148,30 +216,29 @@ public sealed class PacketBuilder
 
     private int Begin(byte protocol)
     {
-        if (_ip >= 0)
+        if (_nextHeader >= 0)
         {
-            _bytes[_ip + Ipv4Header.ProtocolOffset] = protocol;
+            _bytes[_nextHeader] = protocol;
         }
 
         return _bytes.Count;
     }
 
-    private void FinishTransport(byte[] p, int at, int checksumOffset, int? checksum, bool partial)
+    private void FinishTransport(byte[] p, int at, byte protocol, int checksumOffset, int? checksum, bool partial)
     {
         if (checksum is not null || _ip < 0 || at < _ipEnd)
         {
             return;
         }
 
-        Span<byte> addresses = p.AsSpan(_ip + Ipv4Header.SourceOffset, 8);
-        uint pseudo = Sum(addresses) + p[_ip + Ipv4Header.ProtocolOffset] + (uint)(p.Length - at);
+        uint pseudo = Sum(p.AsSpan(_source, _addressLength)) + Sum(p.AsSpan(_destination, _addressLength)) + protocol + (uint)(p.Length - at);
         if (partial)
         {
             BinaryPrimitives.WriteUInt16BigEndian(p.AsSpan(at + checksumOffset), InternetChecksum.Fold(pseudo));
             return;
         }
 
-        WriteChecksum(p, at + checksumOffset, pseudo + Sum(p.AsSpan(at)), neverZero: p[_ip + Ipv4Header.ProtocolOffset] == IpProtocol.Udp);
+        WriteChecksum(p, at + checksumOffset, pseudo + Sum(p.AsSpan(at)), neverZero: protocol == IpProtocol.Udp);
     }
 
     /// <summary>Word by word, as RFC 1071 §4.1 writes it down: independent of the fast routine.</summary>

@@ -5,7 +5,10 @@ namespace FastPathSync.Packets;
 /// <summary>Protocol numbers (IANA "Assigned Internet Protocol Numbers").</summary>
 public static class IpProtocol
 {
-    public const byte Icmp = 1, Tcp = 6, Udp = 17;
+    public const byte Icmp = 1, Tcp = 6, Udp = 17, Icmpv6 = 58;
+
+    // IPv6 extension headers, and what ends their chain.
+    public const byte HopByHop = 0, Routing = 43, Fragment = 44, Esp = 50, Ah = 51, NoNextHeader = 59, DestinationOptions = 60;
 }
 
 /// <summary>

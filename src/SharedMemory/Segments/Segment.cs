@@ -30,6 +30,20 @@ public sealed unsafe class Segment : IDisposable
     /// <summary>The first byte behind the header (128-byte aligned).</summary>
     public byte* Body => _mapping.Address + SegmentHeader.Size;
 
+    /// <summary>Header and body.</summary>
+    public MemoryMapping Mapping => _mapping;
+
+    /// <summary>The memory behind it: its pages that anybody has touched (st_blocks).</summary>
+    public long ResidentBytes
+    {
+        get
+        {
+            const int StatBytes = 144, BlocksAt = 64, BlockSize = 512;
+            byte* stat = stackalloc byte[StatBytes];
+            return Libc.fstat(File.Number, stat) == 0 ? *(long*)(stat + BlocksAt) * BlockSize : 0;
+        }
+    }
+
     public nuint BodyLength => _mapping.Length - SegmentHeader.Size;
 
     /// <summary>Makes a new zeroed segment. Pages cost memory only once touched.</summary>
@@ -39,11 +53,6 @@ public sealed unsafe class Segment : IDisposable
         FileDescriptor file = FileDescriptor.FromCall(Libc.memfd_create($"fastpathsync-{name}", Libc.MFD_CLOEXEC), "memfd_create", name);
         LinuxException.ThrowIfNegative(Libc.ftruncate(file.Number, (long)length), "ftruncate", name);
         MemoryMapping mapping = MemoryMapping.Map(file, length, writable: true, name);
-        if (length >= 4 << 20)
-        {
-            mapping.AdviseHugePages();
-        }
-
         Segment s = new(name, file, mapping);
         s.Header.LayoutVersion = SegmentHeader.CurrentLayoutVersion;
         s.Header.Kind = kind;

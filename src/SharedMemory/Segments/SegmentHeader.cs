@@ -19,6 +19,7 @@ public enum SegmentKind : uint
     FastPathState = 11,
     TimeSeries = 12,
     FibTrie = 13,
+    Route6 = 21,
 }
 
 /// <summary>The first 128 bytes of every segment. Written by the segment's one writer.</summary>
@@ -29,7 +30,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x4650_5353_4d45_4d31; // "FPSSMEM1"
 
     /// <summary>Raised whenever the layout of any segment changes; a different version is rebuilt, never guessed at.</summary>
-    public const uint CurrentLayoutVersion = 3;
+    public const uint CurrentLayoutVersion = 5;
 
     public ulong Magic;
     public uint LayoutVersion;

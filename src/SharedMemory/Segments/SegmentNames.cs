@@ -4,7 +4,7 @@ namespace FastPathSync.SharedMemory;
 public static class SegmentNames
 {
     // Written by fpmd.
-    public const string Vrf = "vrf", Interface = "interface", Address = "address", Route = "route", Nexthop = "nexthop",
+    public const string Vrf = "vrf", Interface = "interface", Address = "address", Route = "route", Route6 = "route6", Nexthop = "nexthop",
         Neighbour = "neighbour", Adjacency = "adjacency", Fib4 = "fib4", FibTrie = "fib-trie", UseStamps = "use-stamps";
 
     // Written by fastpath.
@@ -20,7 +20,7 @@ public static class SegmentNames
 /// <summary>Table sizes. They cost address space at once and memory only as they fill.</summary>
 public static class Capacities
 {
-    public const int Ports = 64, Workers = 16, Interfaces = 4096, Addresses = 16384, Routes = 2 << 20, Nexthops = 1 << 20,
+    public const int Ports = 64, Workers = 16, Interfaces = 4096, Addresses = 16384, Routes = 2 << 20, Routes6 = 1 << 19, Nexthops = 1 << 20,
         GroupMembers = 1 << 20, Neighbours = 1 << 17, NeighbourBuckets = 1 << 19, Adjacencies = 1 << 18, Fib4Groups = 1 << 16,
         FibTrieUnits = 1 << 24, Demotions = 512;
 }

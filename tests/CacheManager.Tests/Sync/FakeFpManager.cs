@@ -169,6 +169,13 @@ internal sealed class FakeFpManager : IDisposable
                     }
 
                     break;
+                case FpcType.Route6:
+                    foreach (var u in frame.Parse(Route6Batch.Parser).Updates)
+                    {
+                        Update(ObjectKind.Route6, u.Upsert?.Key ?? u.Delete, u.Upsert);
+                    }
+
+                    break;
                 case FpcType.Nexthop:
                     foreach (var u in frame.Parse(NexthopBatch.Parser).Updates)
                     {

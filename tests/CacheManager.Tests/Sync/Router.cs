@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net;
 using FastPathSync.CacheManager.Features.Route;
 using FastPathSync.CacheManager.Sync;
 using FastPathSync.Fpc.Protocol;
@@ -24,16 +25,22 @@ internal sealed class Router : IDisposable
     private readonly Thread _thread;
     private readonly RtnetlinkDump _dump;
 
-    public Router(int receiveBuffer = EnoughReceiveBuffer, TimeSpan? noSpaceRetry = null)
+    public Router(int receiveBuffer = EnoughReceiveBuffer, TimeSpan? noSpaceRetry = null, bool ipv6 = false)
     {
         Run("ip", $"netns add {_name}");
         try
         {
-            Run("ip", $"netns exec {_name} sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+            Run("ip", $"netns exec {_name} sysctl -q -w "
+                + (ipv6 ? "net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0" : "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"));
             Ip("link set lo up",
                 "link add r0 type veth peer name c0", "link add r1 type veth peer name c1",
                 "link set r0 up", "link set c0 up", "link set r1 up", "link set c1 up",
                 "addr add 10.1.0.1/24 dev r0", "addr add 10.2.0.1/24 dev r1");
+            if (ipv6)
+            {
+                Ip("addr add 2001:db8:1::1/64 dev r0 nodad", "addr add 2001:db8:2::1/64 dev r1 nodad");
+            }
+
             _dump = RtnetlinkDump.InNamespace(NamespacePath);
             Manager = new FakeFpManager();
             _engine = new SyncEngine(Manager.Endpoint, receiveBuffer, _log);
@@ -73,6 +80,14 @@ internal sealed class Router : IDisposable
     public void Sysctl(string setting) => Run("ip", $"netns exec {_name} sysctl -q -w {setting}");
 
     public Fpc.Protocol.Interface Interface(string name) => Manager.All<Fpc.Protocol.Interface>(ObjectKind.Interface).Single(i => i.Name == name);
+
+    public Fpc.Protocol.Route6? Route6(string prefix, uint metric = 1024)
+    {
+        IPNetwork n = IPNetwork.Parse(prefix);
+        InetAddress.TryRead(n.BaseAddress.GetAddressBytes(), out InetAddress a);
+        return Manager.All<Fpc.Protocol.Route6>(ObjectKind.Route6).FirstOrDefault(r => r.Key.DestinationHigh == a.High && r.Key.DestinationLow == a.Low
+            && r.Key.PrefixLength == n.PrefixLength && r.Key.Metric == metric && r.Key.Table == RouteConstants.RT_TABLE_MAIN);
+    }
 
     public Fpc.Protocol.Route? Route(string prefix)
     {
@@ -126,14 +141,41 @@ internal sealed class Router : IDisposable
     private string Difference() =>
         Compare("interface", _dump.Links().Select(l => $"{l.Index} {l.Name} {l.Mtu} {l.Flags:x} {l.Master}"),
             Manager.All<Fpc.Protocol.Interface>(ObjectKind.Interface).Select(i => $"{i.Ifindex} {i.Name} {i.Mtu} {i.Flags:x} {i.Master}"))
-        + Compare("address", _dump.Addresses4().Select(a => $"{a.Index} {a.Local}/{a.PrefixLength}"),
+        + Compare("address", _dump.Addresses4().Concat(_dump.Addresses6()).Select(a => $"{a.Index} {a.Local}/{a.PrefixLength}"),
             Manager.All<Fpc.Protocol.Address>(ObjectKind.Address).Select(a => $"{a.Ifindex} {Text(a.Local)}/{a.PrefixLength}"))
         + Compare("nexthop", _dump.Nexthops().Select(n => $"{n.Id} {n.Index} {n.Gateway} {n.Flags} {string.Join(",", n.Members.Select(m => $"{m.Id}*{m.Weight}"))}"),
             Manager.All<Fpc.Protocol.Nexthop>(ObjectKind.Nexthop).Select(n => $"{n.Id} {n.Ifindex} {Text(n.Gateway)} {n.Flags} {string.Join(",", n.Members.Select(m => $"{m.Id}*{m.Weight}"))}"))
         + Compare("route", _dump.Routes4().GroupBy(r => RouteKey4.Of(in r)).Select(g => g.First()).Select(Text),
             Manager.All<Fpc.Protocol.Route>(ObjectKind.Route).Select(Text))
-        + Compare("neighbour", _dump.Neighbours4().Select(n => $"{n.Index} {n.Destination} {Convert.ToHexString(n.LinkLayerAddress)} {n.State}"),
-            Manager.All<Fpc.Protocol.Neighbour>(ObjectKind.Neighbour).Select(n => $"{n.Ifindex} {Text(n.Destination)} {Convert.ToHexString(n.Lladdr.Span)} {n.State}"));
+        + Compare("route6", Routes6InKernel(), Manager.All<Fpc.Protocol.Route6>(ObjectKind.Route6).Select(Text))
+        + Compare("neighbour", _dump.Neighbours4().Concat(_dump.Neighbours6()).Where(n => IsCompared(n.State)).Select(n => $"{n.Index} {n.Destination} {Convert.ToHexString(n.LinkLayerAddress)} {n.State}"),
+            Manager.All<Fpc.Protocol.Neighbour>(ObjectKind.Neighbour).Where(n => IsCompared(n.State)).Select(n => $"{n.Ifindex} {Text(n.Destination)} {Convert.ToHexString(n.Lladdr.Span)} {n.State}"));
+
+    /// <summary>Entries for multicast (NOARP) come and go with the packets that the kernel itself sends.</summary>
+    private static bool IsCompared(uint state) => (state & NeighbourConstants.NUD_NOARP) == 0;
+
+    /// <summary>What must be published: the first of each identity; of several that are no siblings it must say so.</summary>
+    private IEnumerable<string> Routes6InKernel()
+    {
+        Dictionary<RouteKey6, bool> told = Manager.All<Fpc.Protocol.Route6>(ObjectKind.Route6).ToDictionary(r => KeyOf(r.Key), r => r.Ambiguous);
+        return _dump.Routes6().GroupBy(r => RouteKey6.Of(in r)).Select(g =>
+        {
+            RouteMessage first = g.First();
+            Features.Route.Route6 r = Features.Route.Route6.Of(in first);
+            bool ambiguous = g.Count() > 1 || told.GetValueOrDefault(g.Key); // a dump doesn't always show why
+            return $"{Text(g.Key)} type {r.Type} proto {r.Protocol} pref {r.Preference} src {r.PreferredSource} nhid {r.NexthopId} mtu {r.Mtu} f{r.Flags} {string.Join(' ', r.Ways.Select(n => $"{n.Index}:{n.Gateway}*{n.Weight}f{n.Flags}"))} ambiguous {ambiguous}";
+        });
+    }
+
+    private static RouteKey6 KeyOf(Fpc.Protocol.Route6Key k) => new(
+        k.DestinationHigh, k.DestinationLow, k.Table, k.Metric,
+        k.SourceLength == 0 ? null : new SourcePrefix(k.SourceHigh, k.SourceLow, (byte)k.SourceLength), (byte)k.PrefixLength);
+
+    private static string Text(RouteKey6 k) => $"{k.Table} {InetAddress.FromV6(k.High, k.Low)}/{k.Length} from {k.Source} metric {k.Metric}";
+
+    private static string Text(Fpc.Protocol.Route6 r) =>
+        $"{Text(KeyOf(r.Key))} type {r.Type} proto {r.Protocol} pref {r.Preference} src {Text(r.PreferredSource)} nhid {r.NexthopId} mtu {r.Mtu} f{r.Flags} "
+        + $"{string.Join(' ', r.Nexthops.Select(n => $"{n.Ifindex}:{Text(n.Gateway)}*{n.Weight}f{n.Flags}"))} ambiguous {r.Ambiguous}";
 
     private static string Compare(string kind, IEnumerable<string> kernel, IEnumerable<string> mirror)
     {

@@ -170,8 +170,9 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
     [Fact]
     public void LostEventsCostOneSynchronization()
     {
-        using Router r = new(receiveBuffer: 4096);
+        using Router r = new(receiveBuffer: 1); // the kernel makes it 2 KB: two events
         AddRoutes(r, 20_000);
+        AddNeighbours(r, 2_000); // of routes the kernel tells politely, yielding to a listener that is behind; of neighbours it doesn't
         r.Until(() => r.Manager.Synchronizations.Contains("overrun"), "a synchronization because of the overrun");
         r.Agree();
         Assert.NotEqual(0ul, r.Manager.State.Overruns);
@@ -329,6 +330,27 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
                     .Attribute(RouteConstants.RTA_DST, destination)
                     .Attribute(RouteConstants.RTA_GATEWAY, [10, 1, 0, 2])
                     .Attribute(RouteConstants.RTA_OIF, (uint)index);
+            }
+
+            socket.Send(request);
+        }
+    }
+
+    private static void AddNeighbours(Router r, int count)
+    {
+        using NetlinkSocket socket = NetworkNamespace.Run(r.NamespacePath, () => new NetlinkSocket(NetlinkSocket.NETLINK_ROUTE));
+        NetlinkRequest request = new();
+        byte[] destination = new byte[4];
+        for (int i = 0; i < count;)
+        {
+            request.Clear();
+            for (int n = 0; n < 256 && i < count; n++, i++)
+            {
+                InetAddress.FromV4(0x0a010100u + (uint)i).CopyTo(destination);
+                NdMsg header = new() { Family = Rtm.AF_INET, Index = (int)r.Interface("r0").Ifindex, State = 0x80 }; // NUD_PERMANENT
+                request.Begin(Rtm.RTM_NEWNEIGH, Nlm.NLM_F_REQUEST | Nlm.NLM_F_CREATE, header)
+                    .Attribute(1, destination) // NDA_DST
+                    .Attribute(2, [2, 0, 0, 0, 0, 1]); // NDA_LLADDR
             }
 
             socket.Send(request);

@@ -32,15 +32,16 @@ internal static class Mask
             return;
         }
 
-        // Only where the checksum is right is it put out of sight.
-        bool right = FrameBuilder.Sum(ip[..header], 0) == 0;
+        // Only where the checksum is right is it put out of sight. (In a quote with options it isn't always: the kernel
+        // writes a timestamp there after it has summed up.)
+        bool right = quoted || FrameBuilder.Sum(ip[..header], 0) == 0;
         bool changed = Timestamps(ip[20..header]);
-        if (!quoted && ip[9] == 1 && ip.Length >= header + 8)
+        if (!quoted && ip[9] == 1)
         {
             // __ip_select_ident: the identification of ICMP messages that the router makes is hashed from a random key.
             ip[4] = ip[5] = 0;
             changed = true;
-            if (((ip[6] << 8) | ip[7] & 0x3fff) == 0 && ip[header] is 3 or 4 or 5 or 11 or 12)
+            if ((((ip[6] << 8) | ip[7]) & 0x3fff) == 0 && ip.Length >= header + 8 && ip[header] is 3 or 4 or 5 or 11 or 12)
             {
                 Icmp(ip[header..]);
             }

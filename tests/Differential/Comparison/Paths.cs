@@ -23,7 +23,7 @@ internal sealed class Paths(RouterPair routers)
         foreach (Emission b in found.OnlyProduct)
         {
             int twin = kernel.FindIndex(a => Payload(a).AsSpan().SequenceEqual(Payload(b)));
-            if (twin >= 0 && probes.FirstOrDefault(p => p.Marks(b.Bytes)) is Probe probe && Of(probe) is { Count: > 1 } ways
+            if (twin >= 0 && (probes.Count == 1 ? probes[0] : probes.FirstOrDefault(p => p.Marks(b.Bytes))) is Probe probe && Of(probe) is { Count: > 1 } ways
                 && ways.Any(w => w.Port == b.Port && w.Mac == Hosts.Text(b.Bytes.AsSpan(0, 6))))
             {
                 kernel.RemoveAt(twin);

@@ -13,6 +13,9 @@ internal abstract class Family
     public static readonly Family Ipv4 = new Ipv4Family(), Ipv6 = new Ipv6Family();
     public static readonly IReadOnlyList<Family> Both = [Ipv4, Ipv6];
 
+    /// <summary>Hosts on each cable that routes lead to.</summary>
+    public const int FirstHost = 2, LiveHosts = 5;
+
     /// <summary>How a command of this family begins: "ip -4".</summary>
     public abstract string Ip { get; }
 
@@ -34,7 +37,7 @@ internal abstract class Family
 
     public abstract IReadOnlyList<string> OddAddresses { get; }
 
-    public string LiveHost(int port, Dice dice) => Host(port, dice.Between(2, 6));
+    public string LiveHost(int port, Dice dice) => Host(port, dice.Between(FirstHost, FirstHost + LiveHosts - 1));
 
     public string DeadHost(int port, Dice dice) => Host(port, Hosts.FirstDead + dice.Below(3));
 

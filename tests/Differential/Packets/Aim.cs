@@ -32,13 +32,19 @@ internal sealed class Aim(Configuration configuration, Dice dice)
         < 16 => Family.Inside(family.BehindPrefix(port), dice),
         16 => Family.Inside(family.BehindPrefix(dice.Below(RouterPair.Ports)), dice),
         17 => family.Host(dice.Below(RouterPair.Ports), dice.Between(2, 4)),
-        18 => dice.PickFrom(family.OddAddresses),
+        18 => OddSource(family),
         19 => family.OwnAddress(dice.Below(RouterPair.Ports)),
         20 or 21 when configuration.Sources(family) is { Count: > 0 } sources => Family.Inside(dice.PickFrom(sources), dice),
         22 when configuration.Targets(family) is { Count: > 0 } targets => Family.Inside(dice.PickFrom(targets), dice),
         23 when family.Bits == 128 => $"fe80::{dice.Between(2, 4)}",
         _ => Family.Inside(family.BehindPrefix(port), dice),
     };
+
+    private string OddSource(Family family)
+    {
+        string odd = dice.PickFrom(family.OddAddresses);
+        return KnownGaps.LocalSources && odd.StartsWith("10.0.", StringComparison.Ordinal) ? family.OwnAddress(0) : odd;
+    }
 
     private string Destination(Family family, int port)
     {

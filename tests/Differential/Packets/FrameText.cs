@@ -15,7 +15,7 @@ internal static class FrameText
         }
 
         StringBuilder s = new();
-        s.Append($"Ether(dst='{Hosts.Text(f[..6])}', src='{Hosts.Text(f.Slice(6, 6))}', type=0x{Word(f, 12):04x})");
+        s.Append($"Ether(dst='{Hosts.Text(f[..6])}', src='{Hosts.Text(f.Slice(6, 6))}', type=0x{Word(f, 12):x4})");
         int type = Word(f, 12), at = 14;
         while (type == 0x8100 && f.Length >= at + 4)
         {

@@ -3,10 +3,10 @@ using System.Diagnostics;
 namespace FastPathSync.Differential;
 
 /// <summary>Finds the fewest commands that still make a packet come out differently, from routers brought back to the baseline.</summary>
-internal sealed class Reproducer(RouterPair routers, bool verify)
+internal sealed class Reproducer(bool verify) : IDisposable
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(150);
-    private readonly Judge _judge = new(routers);
+    private readonly RouterPair _routers = new();
     private readonly Stopwatch _clock = Stopwatch.StartNew();
     private Comparison? _last;
 
@@ -20,24 +20,26 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
             return;
         }
 
-        // Whatever state the product was in belongs to the mismatch; the reproducer begins with a fresh one.
-        routers.StopProduct();
-        routers.Apply(Baseline.Reset());
-        routers.StartProduct();
-        List<IReadOnlyList<string>> parts = [.. mismatch.Live.Select(o => o.Add)];
-        if (!Differs(parts, probe))
+        // Only neighbours whose MAC addresses came up, as a first guess.
+        IReadOnlyList<string>[] neighbours = [.. mismatch.Neighbours.Where(n => mismatch.Difference.OnlyKernel.Concat(mismatch.Difference.OnlyProduct).Any(e => n.Contains(Hosts.Text(e.Bytes.AsSpan(0, 6)), StringComparison.Ordinal))).Select(Part)];
+        List<IReadOnlyList<string>>[] starts =
+        [
+            [.. mismatch.Live.Select(o => o.Add), .. neighbours],
+            [.. mismatch.Live.Select(o => o.Add), mismatch.Neighbours],
+            [.. mismatch.History.Select(Part), .. neighbours],
+            [.. mismatch.History.Select(Part), mismatch.Neighbours],
+        ];
+        if (starts.FirstOrDefault(s => Differs(s, probe)) is not { } parts)
         {
-            parts = [.. mismatch.History.Select(c => (IReadOnlyList<string>)[c])];
-            if (!Differs(parts, probe))
-            {
-                Console.WriteLine($"Not seen again from the baseline on, neither with what is configured nor with all {parts.Count} commands that led there. What is configured:");
-                Print(mismatch.Live.SelectMany(o => o.Add));
-                return;
-            }
+            Console.WriteLine($"Not seen again from the baseline on, neither with what is configured nor with all {mismatch.History.Count} commands that led there. What is configured:");
+            Print(mismatch.Live.SelectMany(o => o.Add));
+            return;
         }
 
-        parts = Fewest(parts, probe);
-        parts = Fewest([.. parts.SelectMany(p => p).Select(c => (IReadOnlyList<string>)[c])], probe);
+        string other = probe.Frame[12] == 8 ? "ip -6" : "ip -4";
+        List<IReadOnlyList<string>> one = [.. parts.Where(p => !p.All(c => c.StartsWith(other, StringComparison.Ordinal)))];
+        parts = Fewest(Differs(one, probe) ? one : parts, probe);
+        parts = Fewest([.. parts.SelectMany(p => p).Select(Part)], probe);
         Differs(parts, probe);
         Console.WriteLine($"""
             Minimal reproducer ({parts.Count} commands{(_clock.Elapsed > s_limit ? ", not all tried: time is up" : "")}), in both routers with ports p0-p{RouterPair.Ports - 1} ({RouterPair.MacOf(0)} …), forwarding on, rp_filter off:
@@ -48,6 +50,10 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
             Console.WriteLine(line);
         }
     }
+
+    public void Dispose() => _routers.Dispose();
+
+    private static IReadOnlyList<string> Part(string command) => [command];
 
     private static void Print(IEnumerable<string> commands)
     {
@@ -91,11 +97,18 @@ internal sealed class Reproducer(RouterPair routers, bool verify)
     private bool Differs(List<IReadOnlyList<string>> parts, Probe probe)
     {
         string[] commands = [.. parts.SelectMany(p => p)];
-        routers.Apply(Baseline.Reset());
-        routers.Apply(commands);
-        _judge.Forget();
-        Following.Wait(routers.Product!, ["sysctl", .. commands], verify);
-        if (_judge.TryAlone(probe) is not Comparison difference)
+        _routers.Reset();
+        _routers.Apply(commands);
+        Following.Guess();
+        Judge judge = new(_routers);
+        if (judge.TryAlone(probe) is null)
+        {
+            return false;
+        }
+
+        // Perhaps the product had not followed yet.
+        Following.Wait(_routers.Product, ["sysctl"], verify);
+        if (judge.TryAlone(probe) is not Comparison difference)
         {
             return false;
         }

@@ -42,20 +42,10 @@ internal static class Baseline
 
     private static readonly string[] s_neighbour = ["retrans_time_ms=100", "mcast_solicit=1", "proxy_delay=0", "base_reachable_time_ms=3600000", "gc_stale_time=3600"];
 
-    /// <summary>Everything away, then all settings as they were.</summary>
+    /// <summary>Everything away but for rules, then all settings as they were.</summary>
     public static List<string> Reset()
     {
         List<string> commands = [];
-        foreach (string family in (string[])["ip -4", "ip -6"])
-        {
-            // The flush spares the rule of the local table.
-            commands.AddRange($"{family} rule flush", $"{family} rule add priority 32766 table main");
-            if (family == "ip -4")
-            {
-                commands.Add($"{family} rule add priority 32767 table default");
-            }
-        }
-
         commands.AddRange("ip nexthop flush", "ip -4 route flush table all", "ip -6 route flush table all", "ip -4 route flush cache");
         commands.AddRange("ip link set lo down", "ip -4 address flush dev lo", "ip -6 address flush dev lo", "ip link set lo up");
         commands.AddRange(Ports(p => $"wire ip link set {{far}}{p} up"));

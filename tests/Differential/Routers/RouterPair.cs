@@ -29,27 +29,22 @@ internal sealed partial class RouterPair : IDisposable
 
         Parallel.ForEach(_routers, router => router.Sysctl(Baseline.NamespaceSysctls));
         Wire = new Wire(_wireNamespace, Ports);
+        Reset();
+        Product = new Product(this[Side.Product]).Start(string.Join(' ', Enumerable.Range(0, Ports).Select(p => $"--port p{p}")));
     }
 
     public Wire Wire { get; }
 
-    public Product? Product { get; private set; }
+    public Product Product { get; }
 
     public LabNamespace this[Side side] => _routers[(int)side];
 
     public static string MacOf(int port) => $"02:00:00:00:00:{port + 1:x2}";
 
-    public void StartProduct()
+    /// <summary>Both as they were at first, but for what the kernel never forgets (that there once was a rule).</summary>
+    public void Reset()
     {
-        Product = new Product(this[Side.Product]);
-        Product.Start(string.Join(' ', Enumerable.Range(0, Ports).Select(p => $"--port p{p}")));
-    }
-
-    public void StopProduct()
-    {
-        Product?.Stop();
-        Product?.Dispose();
-        Product = null;
+        Apply([.. RulesToDelete(), .. Baseline.Reset()]);
     }
 
     /// <summary>
@@ -74,6 +69,13 @@ internal sealed partial class RouterPair : IDisposable
         Wire.Dispose();
         _lab.Dispose();
     }
+
+    /// <summary>Rules beyond those that every namespace begins with; a flush would make the kernel one that had rules of its own.</summary>
+    private IEnumerable<string> RulesToDelete() =>
+        from family in (string[])["-4", "-6"]
+        from line in Ip(Side.Kernel, $"{family} rule show").Split('\n', StringSplitOptions.RemoveEmptyEntries)
+        where line is not ("0:\tfrom all lookup local" or "32766:\tfrom all lookup main" or "32767:\tfrom all lookup default")
+        select $"ip {family} rule del priority {line.Split(':')[0]}";
 
     private void Connect(Side side, int port)
     {

@@ -10,6 +10,9 @@ internal static class Following
     /// <summary>What the kernel announces is there at once; what it doesn't (some sysctls) is polled ten times a second.</summary>
     private static readonly TimeSpan s_announced = TimeSpan.FromMilliseconds(80), s_polled = TimeSpan.FromMilliseconds(300);
 
+    /// <summary>Without asking: long enough for all but a very busy machine.</summary>
+    public static void Guess() => Thread.Sleep(s_polled);
+
     /// <returns>Null when it has; else what is wrong.</returns>
     public static string? Wait(Product product, IEnumerable<string> commands, bool verify)
     {

@@ -28,23 +28,17 @@ internal sealed class Judge(RouterPair routers)
     public Comparison? TryAlone(Probe probe)
     {
         Comparison alone = Try([probe]).Difference;
-        if (alone.Equal)
-        {
-            return null;
-        }
+        return alone.Equal || MayDiffer(probe) ? null : alone;
+    }
 
-        if (Paths.MayDiffer(probe))
-        {
-            LegalChoices++;
-            return null;
-        }
-
-        return alone;
+    /// <summary>Its route has several nexthops of which not all lead to the same end.</summary>
+    public bool MayDiffer(Probe probe)
+    {
+        bool may = Paths.MayDiffer(probe);
+        LegalChoices += may ? 1 : 0;
+        return may;
     }
 
     /// <summary>After a change of the configuration.</summary>
     public void Changed() => Paths.ForgetAll();
-
-    /// <summary>After a reset, when the kernels may have forgotten whom they redirected.</summary>
-    public void Forget() => Paths.ForgetAll();
 }

@@ -33,8 +33,8 @@ internal sealed record KernelCounters(ulong Forwarded, ulong Delivered, ulong Dr
             Sum("InReceives"));
     }
 
-    public KernelCounters Since(KernelCounters before) =>
-        new(Forwarded - before.Forwarded, Delivered - before.Delivered, Dropped - before.Dropped, Received - before.Received);
+    public static KernelCounters operator +(KernelCounters a, KernelCounters b) =>
+        new(a.Forwarded + b.Forwarded, a.Delivered + b.Delivered, a.Dropped + b.Dropped, a.Received + b.Received);
 
     public override string ToString() => $"received {Received}, forwarded {Forwarded}, delivered to itself {Delivered}, dropped or answered with an error {Dropped}";
 }

@@ -6,12 +6,13 @@ internal sealed record Mismatch(string What, IReadOnlyList<Probe> Probes, Compar
     /// <summary>Every command since the last reset.</summary>
     public IReadOnlyList<string> History { get; init; } = [];
 
+    /// <summary>What was known of neighbours, as commands: a packet that has to wait for one takes another way through the product.</summary>
+    public IReadOnlyList<string> Neighbours { get; init; } = [];
+
     /// <summary>The objects live at the end.</summary>
     public IReadOnlyList<ConfigurationObject> Live { get; init; } = [];
 
     public bool Reproducible { get; init; } = true;
-
-    public int Epoch { get; init; }
 
     public IEnumerable<string> Describe()
     {

@@ -2,36 +2,39 @@ using System.Diagnostics;
 
 namespace FastPathSync.Differential;
 
-/// <summary>Builds the routers, runs, and says what came of it.</summary>
+/// <summary>Runs epoch after epoch until all cases are done, and says what came of it.</summary>
 internal static class Oracle
 {
+    private const int MostMismatches = 20;
+
     /// <returns>Exit code: 0 no mismatch, 1 mismatches.</returns>
     public static int Run(RunOptions options)
     {
         Stopwatch clock = Stopwatch.StartNew();
         Console.WriteLine($"differential: seed {options.Seed}, {options.Cases} cases");
-        using RouterPair routers = new();
-        routers.Apply(Baseline.Reset());
-        routers.StartProduct();
-        Session session = new(routers, options);
-        KernelCounters kernel = KernelCounters.Read(routers[Side.Kernel]), behind = KernelCounters.Read(routers[Side.Product]);
-        CounterReport before = routers.Product!.SettledTotal();
-        session.Run();
-        CounterReport after = routers.Product.SettledTotal();
-        Console.WriteLine($"kernel   {KernelCounters.Read(routers[Side.Kernel]).Since(kernel)}");
-        Console.WriteLine($"product  forwarded {after.Forwarded - before.Forwarded}, punted {after.PuntedTotal - before.PuntedTotal} ({Reasons(before.Punted, after.Punted)}), "
-            + $"dropped {after.DroppedTotal - before.DroppedTotal} ({Reasons(before.Dropped, after.Dropped)}), passed by XDP {after.PassedTotal - before.PassedTotal} ({Reasons(before.Passed, after.Passed)})");
-        Console.WriteLine($"  Linux behind it: {KernelCounters.Read(routers[Side.Product]).Since(behind)}");
-        Console.WriteLine($"{session.Cases} cases, {session.Mismatches.Count} mismatches, {session.LegalChoices} other legal ways, {clock.Elapsed.TotalSeconds:0} s, seed {options.Seed}");
-        if (options.Minimise && session.Mismatches.FirstOrDefault() is Mismatch first)
+        Tally tally = new();
+        List<Mismatch> mismatches = [];
+        int cases = 0, legalChoices = 0;
+        for (int number = options.FirstEpoch; cases < options.Cases && (mismatches.Count == 0 || options.KeepGoing) && mismatches.Count < MostMismatches; number++)
         {
-            new Reproducer(routers, options.Verify).Minimise(first);
+            using RouterPair routers = new();
+            Epoch epoch = new(routers, options, number);
+            epoch.Run(options.Cases - cases);
+            tally.Add(routers);
+            mismatches.AddRange(epoch.Mismatches);
+            cases += epoch.Cases;
+            legalChoices += epoch.LegalChoices;
         }
 
-        TestReport.Write(options.Report, [($"differential: {session.Cases} cases of seed {options.Seed}", session.Mismatches.Count == 0)]);
-        return session.Mismatches.Count == 0 ? 0 : 1;
-    }
+        tally.Print();
+        Console.WriteLine($"{cases} cases, {mismatches.Count} mismatches, {legalChoices} other legal ways, {clock.Elapsed.TotalSeconds:0} s, seed {options.Seed}");
+        if (options.Minimise && mismatches.FirstOrDefault() is Mismatch first)
+        {
+            using Reproducer reproducer = new(options.Verify);
+            reproducer.Minimise(first);
+        }
 
-    private static string Reasons(Dictionary<string, ulong> before, Dictionary<string, ulong> after) =>
-        string.Join(' ', after.Select(r => (r.Key, Count: r.Value - before.GetValueOrDefault(r.Key))).Where(r => r.Count > 0).OrderByDescending(r => r.Count).Select(r => $"{r.Key} {r.Count}"));
+        TestReport.Write(options.Report, [($"differential: {cases} cases of seed {options.Seed}", mismatches.Count == 0)]);
+        return mismatches.Count == 0 ? 0 : 1;
+    }
 }

@@ -23,13 +23,13 @@ public sealed class LayoutTests
         Assert.Equal(
         [
             sizeof(XdpConstants), (byte*)&k.Generic - (byte*)&k, (byte*)&k.Cookie - (byte*)&k,
-            XdpLayout.ConfigLengthShift, XdpLayout.HeartbeatWorkers, XdpLayout.BeatOffset(0), XdpLayout.BeatOffset(15), 0, Capacities.Workers,
+            XdpLayout.ConfigLengthShift, XdpLayout.LongestFrame, (long)XdpLayout.PassIpv4, unchecked((long)XdpLayout.PassIpv6), XdpLayout.HeartbeatWorkers, XdpLayout.BeatOffset(0), XdpLayout.BeatOffset(15), 0, Capacities.Workers,
             LocalAddressFilter.Bytes * 8, XdpLayout.MaxQueues,
         ],
         CHeader.Evaluate(
             "xdp_def.h",
             "sizeof(struct xdp_constants)", "offsetof(struct xdp_constants, generic)", "offsetof(struct xdp_constants, cookie)",
-            "PORT_CONFIG_LENGTH_SHIFT", "HEARTBEAT_WORKERS", "offsetof(struct heartbeat_beats, worker[0].count)",
+            "PORT_CONFIG_LENGTH_SHIFT", "PORT_CONFIG_LENGTH(~0ull)", "PORT_CONFIG_PASS_IPV4", "PORT_CONFIG_PASS_IPV6", "HEARTBEAT_WORKERS", "offsetof(struct heartbeat_beats, worker[0].count)",
             "offsetof(struct heartbeat_beats, worker[15].count)", "offsetof(struct heartbeat_beats, workers)", "HEARTBEAT_WORKERS", "ADDRESS_FILTER_BITS", "MAX_QUEUES"));
     }
 
@@ -40,6 +40,19 @@ public sealed class LayoutTests
         Assert.Equal(
             addresses.Select(a => (long)LocalAddressFilter.Hash(a)),
             CHeader.Evaluate("xdp_def.h", [.. addresses.Select(a => $"ADDRESS_FILTER_HASH({a}u)")]));
+        (ulong High, ulong Low)[] addresses6 = [(0, 0), (0, 1), (1, 0), (0x20010db800000000, 1), (0x20010db800000000, 0xffff0000), (ulong.MaxValue, ulong.MaxValue)];
+        Assert.Equal(
+            addresses6.Select(a => (long)LocalAddressFilter.Hash(a.High, a.Low)),
+            CHeader.Evaluate("xdp_def.h", [.. addresses6.Select(a => $"ADDRESS_FILTER_HASH6({a.High}ull, {a.Low}ull)")]));
+    }
+
+    [Fact]
+    public void AFamilyIsPassedByABitOfItsOwn()
+    {
+        Assert.Equal(0x05ea_0605_0403_0201ul, XdpLayout.Config(0x0605_0403_0201, new Admission(1514)));
+        Assert.Equal(0x45ea_0000_0000_0000ul, XdpLayout.Config(0, new Admission(1514, Families.Ipv4)));
+        Assert.Equal(0x85ea_0000_0000_0000ul, XdpLayout.Config(0, new Admission(1514, Families.Ipv6)));
+        Assert.Equal(0x3ffful << 48, XdpLayout.Config(0, new Admission(100_000)));
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using FastPathSync.FastPath.Ports;
 using FastPathSync.FastPath.Tests.Ports;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
+using static FastPathSync.Packets.Building.Packet;
 
 namespace FastPathSync.FastPath.Tests.Bpf;
 
@@ -23,7 +24,7 @@ public sealed unsafe class XdpRedirectTests : IDisposable
         _shared = new XdpShared();
         _program = Load(generic: false);
         _config = (ulong*)_program.MapMemory(".data.config");
-        *_config = XdpLayout.Config(RouterMac, 1514);
+        *_config = XdpLayout.Config(RouterMac, new Admission(1514));
         _shared.Watch(1);
         Beat();
     }
@@ -37,17 +38,71 @@ public sealed unsafe class XdpRedirectTests : IDisposable
         Passes(PassReason.Multicast, With(plain, 0, 1));
         Passes(PassReason.Multicast, With(plain, 30, 224));
         Passes(PassReason.Arp, With(plain, 13, 6));
-        Passes(PassReason.Ipv6, With(With(plain, 12, 0x86), 13, 0xdd));
         Passes(PassReason.NotIp, With(plain, 12, 0x88));
         Passes(PassReason.Truncated, plain[..33]);
         Passes(PassReason.Oversize, LabFrames.Udp(payload: 1500));
-        _shared.SetLocalAddresses([0x0a020002]);
+        _shared.SetLocalAddresses([IpAddress.FromV4(0x0a020002)]);
         Passes(PassReason.LocalAddress, plain);
-        _shared.SetLocalAddresses([0x0a020003]);
+        _shared.SetLocalAddresses([IpAddress.FromV4(0x0a020003)]);
         Passes(PassReason.NoSocket, plain);
-        *_config = XdpLayout.Config(RouterMac, 0);
+        *_config = XdpLayout.Config(RouterMac, new Admission(0));
         Passes(PassReason.Demoted, plain);
         Passes(PassReason.Demoted, With(plain, 5, 9));
+    }
+
+    [Fact]
+    public void EachReasonOfIpv6HasItsCounter()
+    {
+        byte[] plain = Ipv6();
+        Passes(PassReason.NoSocket, plain);
+        Passes(PassReason.NoSocket, Ipv6(destination: "::ffff:10.2.0.2"));
+        Passes(PassReason.NoSocket, Ipv6(destination: "fec0::1", source: "fe7f::1"));
+        Passes(PassReason.OtherHost, With(plain, 5, 9));
+        Passes(PassReason.Multicast, With(plain, 0, 0x33));
+        Passes(PassReason.Multicast, Ipv6(destination: "ff02::1"));
+        Passes(PassReason.LinkLocal, Ipv6(destination: "fe80::1"));
+        Passes(PassReason.LinkLocal, Ipv6(destination: "febf::1"));
+        Passes(PassReason.LinkLocal, Ipv6(source: "fe80::1"));
+        Passes(PassReason.NotIp, With(With(plain, 12, 0x81), 13, 0));
+        Passes(PassReason.Truncated, plain[..53]);
+        Passes(PassReason.NoSocket, plain[..54]); // the rest is the worker's to miss
+        Passes(PassReason.Truncated, plain[..33]);
+        Passes(PassReason.Oversize, Ipv6(payload: 1453));
+        Passes(PassReason.NoSocket, Ipv6(payload: 1452));
+    }
+
+    [Fact]
+    public void OurOwnIpv6AddressesAreFoundExactly()
+    {
+        _shared.SetLocalAddresses([LabTables.Ip6("2001:db8:1::1"), IpAddress.FromV4(0x0a020002)]);
+        Passes(PassReason.LocalAddress, Ipv6());
+        Passes(PassReason.NoSocket, Ipv6(destination: "2001:db8:1::2"));
+        Passes(PassReason.NoSocket, Ipv6(destination: "::ffff:10.2.0.2"));
+        Passes(PassReason.LocalAddress, LabFrames.Udp());
+
+        // The filter has this one's bit, the map doesn't have it.
+        ulong high = LabTables.Ip6("2001:db8:1::1").High;
+        ulong twin = Enumerable.Range(2, 1 << 22).Select(i => (ulong)i).First(low => LocalAddressFilter.Hash(high, low) == LocalAddressFilter.Hash(high, 1));
+        Passes(PassReason.NoSocket, Ipv6(destination: new IpAddress(high, twin).ToString()));
+        _shared.SetLocalAddresses([IpAddress.FromV4(0x0a020002)]);
+        Passes(PassReason.NoSocket, Ipv6());
+        Passes(PassReason.LocalAddress, LabFrames.Udp());
+    }
+
+    [Fact]
+    public void AFamilyIsDemotedByItself()
+    {
+        *_config = XdpLayout.Config(RouterMac, new Admission(1514, Families.Ipv6));
+        Passes(PassReason.Demoted, Ipv6());
+        Passes(PassReason.Demoted, Ipv6()[..40]);
+        Passes(PassReason.NoSocket, LabFrames.Udp());
+        Passes(PassReason.Arp, With(LabFrames.Udp(), 13, 6));
+        *_config = XdpLayout.Config(RouterMac, new Admission(1514, Families.Ipv4));
+        Passes(PassReason.NoSocket, Ipv6());
+        Passes(PassReason.Demoted, LabFrames.Udp());
+        *_config = XdpLayout.Config(RouterMac, new Admission(1514, Families.Both));
+        Passes(PassReason.Demoted, Ipv6());
+        Passes(PassReason.Demoted, LabFrames.Udp());
     }
 
     [Fact]
@@ -86,9 +141,9 @@ public sealed unsafe class XdpRedirectTests : IDisposable
         {
             byte[] frame = new byte[random.Next(14, 200)];
             random.NextBytes(frame);
-            if (i % 2 == 0)
+            if (i % 3 != 0)
             {
-                LabFrames.Udp().AsSpan(0, random.Next(1, Math.Min(frame.Length, 60))).CopyTo(frame);
+                (i % 3 == 1 ? LabFrames.Udp() : Ipv6()).AsSpan(0, random.Next(1, Math.Min(frame.Length, 60))).CopyTo(frame);
             }
 
             Assert.Equal(XDP_PASS, _program.Program("xdp_redirect").Run(frame, output, out int length));
@@ -101,6 +156,9 @@ public sealed unsafe class XdpRedirectTests : IDisposable
         _program?.Dispose();
         _shared?.Dispose();
     }
+
+    private static byte[] Ipv6(string source = "2001:db8::1", string destination = "2001:db8:1::1", int payload = 20) =>
+        Ether("02:00:00:00:01:01").Ipv6(source, destination).Udp().Payload(payload).Build();
 
     private static byte[] With(byte[] frame, int at, byte value)
     {

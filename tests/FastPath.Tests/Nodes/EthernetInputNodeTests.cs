@@ -12,7 +12,6 @@ public sealed unsafe class EthernetInputNodeTests : IDisposable
 
     [Theory]
     [InlineData(EtherType.Arp)]
-    [InlineData(EtherType.Ipv6)]
     [InlineData(EtherType.Vlan)]
     [InlineData(0x0801)]
     [InlineData(0x0900)]
@@ -33,6 +32,17 @@ public sealed unsafe class EthernetInputNodeTests : IDisposable
     public void NoWholeIpv4HeaderLeavesByTruncated(int length) =>
         _router.AssertPunts(PuntReason.Truncated, Ether().Ipv4().Udp().Build()[..length]);
 
+    [Theory]
+    [InlineData(14)]
+    [InlineData(34)]
+    [InlineData(53)]
+    public void NoWholeIpv6HeaderLeavesByTruncated(int length) =>
+        _router.AssertPunts(PuntReason.Truncated, Ether().Ipv6().Udp().Build()[..length]);
+
+    [Fact]
+    public void TaggedFrameLeavesByNotIp() =>
+        _router.AssertPunts(PuntReason.NotIp, Ether(type: EtherType.Vlan).Payload([0, 5, 0x86, 0xdd]).Ipv6().Udp().Build());
+
     [Fact]
     public void ShortFrameOfOtherEtherTypeLeavesByNotIp() =>
         _router.AssertPunts(PuntReason.NotIp, Ether(type: EtherType.Arp).Build());
@@ -51,21 +61,26 @@ public sealed unsafe class EthernetInputNodeTests : IDisposable
     [Fact]
     public void BadPacketDisturbsNoneBesideIt()
     {
-        byte[] good = Ether().Ipv4(destination: "10.1.0.1").Udp().Build();
+        byte[] good = Ether().Ipv4(destination: "10.1.0.1").Udp().Build(), good6 = Ether().Ipv6(destination: "2001:db8:1::1").Udp().Build();
         byte[][] bad =
         [
-            [], good[..20], Ether(type: EtherType.Arp).PadTo(60).Build(), Ether().Ipv4(checksum: 1).Udp().Build(),
-            Ether().Ipv4(destination: "11.0.0.1").Udp().Build(), Ether().Ipv4(ttl: 1).Udp().Build(),
+            [], good[..20], good6[..50], Ether(type: EtherType.Arp).PadTo(60).Build(), Ether().Ipv4(checksum: 1).Udp().Build(),
+            Ether().Ipv4(destination: "11.0.0.1").Udp().Build(), Ether().Ipv4(ttl: 1).Udp().Build(), Ether().Ipv6(destination: "3ffe::1").Udp().Build(),
+            Ether().Ipv6(hopLimit: 1).Udp().Build(), Ether().Ipv6(source: "fe80::1").Udp().Build(),
         ];
-        Outcome alone = _router.Run(good);
-        Assert.Equal(Verdict.Forward, alone.Verdict);
+        Outcome alone = _router.Run(good), alone6 = _router.Run(good6);
+        Assert.Equal((Verdict.Forward, Verdict.Forward), (alone.Verdict, alone6.Verdict));
         for (int at = 0; at < PacketVector.Size; at++)
         {
-            byte[][] burst = [.. Enumerable.Range(0, PacketVector.Size).Select(i => i == at ? bad[at % bad.Length] : good)];
-            Outcome[] o = _router.Run(burst);
-            for (int i = 0; i < burst.Length; i++)
+            for (int mix = 0; mix < 3; mix++)
             {
-                Assert.True(i == at ? o[i].Verdict == Verdict.Punt : o[i].Same(alone), $"packet {i} of a burst whose packet {at} is bad: {o[i]}");
+                bool[] six = [.. Enumerable.Range(0, PacketVector.Size).Select(i => mix == 1 || (mix == 2 && i * 7 % 5 < 2))];
+                Outcome[] o = _router.Run([.. six.Select((s, i) => i == at ? bad[at % bad.Length] : s ? good6 : good)]);
+                for (int i = 0; i < o.Length; i++)
+                {
+                    Assert.True(
+                        i == at ? o[i].Verdict == Verdict.Punt : o[i].Same(six[i] ? alone6 : alone), $"packet {i} of a burst whose packet {at} is bad: {o[i]}");
+                }
             }
         }
     }

@@ -17,7 +17,16 @@ public sealed unsafe class InterfaceOutputNodeTests : IDisposable
     }
 
     [Fact]
-    public void PaddingIsCut() => Assert.Equal(42, _router.Run(Ether().Ipv4().Udp().PadTo(60).Build()).Bytes.Length);
+    public void AdjacencyServesBothFamilies() => Assert.Equal(
+        Ether(LabRouter.MacB, "02:00:00:00:01:02").Ipv6(destination: "2001:db8:1:2::1", hopLimit: 63).Udp().Payload(10).Build(),
+        _router.Run(Ether().Ipv6(destination: "2001:db8:1:2::1").Udp().Payload(10).Build()).Bytes);
+
+    [Fact]
+    public void PaddingIsCut()
+    {
+        Assert.Equal(42, _router.Run(Ether().Ipv4().Udp().PadTo(60).Build()).Bytes.Length);
+        Assert.Equal(62, _router.Run(Ether().Ipv6().Udp().PadTo(100).Build()).Bytes.Length);
+    }
 
     [Fact]
     public void NeighbourIsStampedWithTheSecond()

@@ -1,3 +1,4 @@
+using FastPathSync.Packets;
 using FastPathSync.Packets.Building;
 using FastPathSync.SharedMemory.Tables;
 using static FastPathSync.Packets.Building.Packet;
@@ -172,6 +173,95 @@ public sealed unsafe class L4ChecksumNodeTests : IDisposable
         {
             byte[] p = Ether().Ipv4(protocol: length % 2 == 0 ? 6 : 17).Payload(length - 34).Build();
             Assert.Equal(p[34..], _router.Run(p, partialChecksums: true).Bytes[34..]);
+        }
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(1400)]
+    public void UnfinishedOverIpv6IsCompleted(int payload)
+    {
+        Outcome udp = _router.Run(Ether().Ipv6().Udp(partialChecksum: true).Payload(payload).Build(), partialChecksums: true);
+        Assert.Equal(Ether(LabRouter.MacA, "02:00:00:00:01:01").Ipv6(hopLimit: 63).Udp().Payload(payload).Build(), udp.Bytes);
+        Outcome tcp = _router.Run(Ether().Ipv6().Tcp(partialChecksum: true).Payload(payload).Build(), partialChecksums: true);
+        Assert.Equal(Ether(LabRouter.MacA, "02:00:00:00:01:01").Ipv6(hopLimit: 63).Tcp().Payload(payload).Build(), tcp.Bytes);
+        Assert.Equal(2ul, Completed);
+    }
+
+    [Fact]
+    public void ExtensionHeadersAreSkipped()
+    {
+        Outcome o = _router.Run(Build(partial: true), partialChecksums: true);
+        Assert.Equal(Build(partial: false)[54..], o.Bytes[54..]);
+        Assert.Equal((Verdict.Forward, 1ul), (o.Verdict, Completed));
+
+        static byte[] Build(bool partial) => Ether().Ipv6()
+            .Extension(IpProtocol.DestinationOptions).Extension(IpProtocol.DestinationOptions, [1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            .Tcp(partialChecksum: partial).Payload(11).Build();
+    }
+
+    [Theory]
+    [InlineData(2, 1)]
+    [InlineData(4, 1)]
+    [InlineData(4, 2)]
+    [InlineData(4, 0)]
+    public void PseudoHeaderHasTheFinalDestination(int type, int segmentsLeft)
+    {
+        string[] addresses = type == 2 ? ["2001:db8:77::1"] : ["2001:db8:77::1", "2001:db8:66::1"];
+        Outcome o = _router.Run(Ether().Ipv6().Routing(type, segmentsLeft, addresses).Udp(partialChecksum: true).Payload(3).Build(), partialChecksums: true);
+        Assert.Equal(Ether().Ipv6().Routing(type, segmentsLeft, addresses).Udp().Payload(3).Build()[54..], o.Bytes[54..]);
+        Assert.Equal(1ul, Completed);
+    }
+
+    [Fact]
+    public void PuntedIpv6IsCompletedToo()
+    {
+        Outcome o = _router.Run(Ether().Ipv6().Extension(IpProtocol.HopByHop).Udp(partialChecksum: true).Payload(7).Build(), partialChecksums: true);
+        Assert.Equal(PuntReason.ExtensionHeader, o.Reason);
+        Assert.Equal(Ether().Ipv6().Extension(IpProtocol.HopByHop).Udp().Payload(7).Build(), o.Bytes);
+        _router.Tables.Vrf->PassAll = Families.Ipv6;
+        Assert.Equal(Ether().Ipv6().Tcp().Build(), _router.Run(Ether().Ipv6().Tcp(partialChecksum: true).Build(), partialChecksums: true).Bytes);
+    }
+
+    [Fact]
+    public void WhatHasNoReadableTransportOverIpv6IsLeftAlone()
+    {
+        byte[][] packets =
+        [
+            Ether().Ipv6().Extension(IpProtocol.Fragment, [0, 1, 0, 0, 0, 1]).Udp(partialChecksum: true).Payload(9).Build(),
+            Ether().Ipv6().Extension(IpProtocol.Esp).Udp(partialChecksum: true).Payload(9).Build(),
+            Ether().Ipv6().Extension(IpProtocol.Ah, new byte[14]).Udp(partialChecksum: true).Payload(9).Build(),
+            Ether().Ipv6().Extension(IpProtocol.DestinationOptions, length: 9).Udp(partialChecksum: true).Build(),
+            Ether().Ipv6().Routing(3, 1, "2001:db8:77::1").Udp(partialChecksum: true).Build(),
+            Ether().Ipv6().Routing(4, 1).Udp(partialChecksum: true).Build(),
+            Ether().Ipv6(payloadLength: 4).Udp(partialChecksum: true).Payload(9).Build(),
+            Ether().Ipv6(version: 5).Udp(partialChecksum: true).Payload(9).Build(),
+            Ether().Ipv6(payloadLength: 100).Udp(partialChecksum: true).Payload(9).Build(),
+        ];
+        foreach (byte[] p in packets)
+        {
+            byte[] got = _router.Run(p, partialChecksums: true).Bytes;
+            Assert.Equal(p[54..got.Length], got[54..]);
+        }
+
+        Assert.Equal(0ul, Completed);
+    }
+
+    [Fact]
+    public void UdpWithoutChecksumOverIpv6StaysWithout()
+    {
+        byte[] p = Ether().Ipv6().Udp(checksum: 0).Payload(9).Build();
+        Assert.Equal(p[54..], _router.Run(p, partialChecksums: true).Bytes[54..]);
+    }
+
+    [Fact]
+    public void SegmentOverIpv6TooShortForItsChecksumIsLeftAlone()
+    {
+        for (int length = 54; length < 80; length++)
+        {
+            byte[] p = Ether().Ipv6(nextHeader: length % 2 == 0 ? 6 : 17).Payload(length - 54).Build();
+            Assert.Equal(p[54..], _router.Run(p, partialChecksums: true).Bytes[54..]);
         }
     }
 }

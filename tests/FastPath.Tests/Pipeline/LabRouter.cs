@@ -1,3 +1,4 @@
+using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using static FastPathSync.FastPath.Tests.LabTables;
 
@@ -14,7 +15,7 @@ public sealed record Outcome(Verdict Verdict, PuntReason? Reason, int? TxPort, b
 
 /// <summary>
 /// A router of three ports with something of everything in its tables, on which the tests of all nodes run. Packets come
-/// in on port 0 (10.0.0.0/24) unless a test says otherwise.
+/// in on port 0 (10.0.0.0/24, 2001:db8::/64) unless a test says otherwise.
 /// </summary>
 public sealed unsafe class LabRouter : IDisposable
 {
@@ -57,6 +58,11 @@ public sealed unsafe class LabRouter : IDisposable
         Lab.AddLocalAddress(Ip("10.0.0.254"));
         Lab.AddLocalAddress(Ip("10.3.0.254"));
         Punt("10.3.0.255", 32, PuntReason.Broadcast);
+        Ipv6(a);
+        for (int port = 0; port < Capacities.Ports; port++)
+        {
+            Tables.Vrf->SendRedirects[port] = (byte)Families.Both;
+        }
     }
 
     public LabTables Lab { get; } = new();
@@ -67,9 +73,25 @@ public sealed unsafe class LabRouter : IDisposable
 
     public int C { get; }
 
-    public WorkerTables Tables => Lab.Tables;
+    public WorkerTables Tables => WithoutIpv6 ? Lab.Tables with { Ipv6Main = -1, Ipv6Local = -1 } : Lab.Tables;
 
-    public void Route(string prefix, int length, uint nexthop) => Lab.AddRoute(Ip(prefix), length, nexthop);
+    /// <summary>As if fpmd kept no IPv6 routes.</summary>
+    public bool WithoutIpv6 { get; set; }
+
+    /// <summary>As the last Run left it.</summary>
+    public ref PacketVector Vector => ref _vector;
+
+    public void Route(string prefix, int length, uint nexthop)
+    {
+        if (prefix.Contains(':', StringComparison.Ordinal))
+        {
+            Lab.AddRoute(Ip6(prefix), length, nexthop);
+        }
+        else
+        {
+            Lab.AddRoute(Ip(prefix), length, nexthop);
+        }
+    }
 
     public void Punt(string prefix, int length, PuntReason reason) => Route(prefix, length, Lab.AddNexthop(NexthopWord.Punt(reason)));
 
@@ -86,22 +108,25 @@ public sealed unsafe class LabRouter : IDisposable
         {
             v.Data[i] = _frames.Place(i, packets[i], atEnd);
             v.Length[i] = (uint)packets[i].Length;
+            v.Frame[i] = (ulong)i;
             v.Verdict[i] = (byte)Verdict.Drop; // left over from the last burst
         }
 
         FastPath.Pipeline.Run(ref v, Tables, rxPort, partialChecksums);
         Outcome[] result = new Outcome[packets.Count];
-        for (int i = 0; i < packets.Count; i++)
+        for (int slot = 0; slot < packets.Count; slot++)
         {
-            Assert.True(_frames.SlackIsIntact(i, v.Data[i], packets[i].Length), $"packet {i}: written outside of it");
-            bool forward = v.Verdict[i] == (byte)Verdict.Forward;
-            Assert.True(!forward || v.TxLength[i] <= v.Length[i], $"packet {i}: more to send than was received");
-            int length = forward ? (int)v.TxLength[i] : packets[i].Length;
+            int i = (int)v.Frame[slot]; // the packets may be in another order
+            Assert.True(v.Length[slot] == packets[i].Length && result[i] is null, $"slot {slot}: not one of the packets that were put in, or twice");
+            Assert.True(_frames.SlackIsIntact(i, v.Data[slot], packets[i].Length), $"packet {i}: written outside of it");
+            bool forward = v.Verdict[slot] == (byte)Verdict.Forward;
+            Assert.True(!forward || v.TxLength[slot] <= v.Length[slot], $"packet {i}: more to send than was received");
+            int length = forward ? (int)v.TxLength[slot] : packets[i].Length;
             result[i] = new Outcome(
-                (Verdict)v.Verdict[i],
-                forward ? null : (PuntReason)v.Reason[i],
-                forward ? v.TxPort[i] : null,
-                new ReadOnlySpan<byte>(v.Data[i], length).ToArray());
+                (Verdict)v.Verdict[slot],
+                forward ? null : (PuntReason)v.Reason[slot],
+                forward ? v.TxPort[slot] : null,
+                new ReadOnlySpan<byte>(v.Data[slot], length).ToArray());
         }
 
         return result;
@@ -120,6 +145,37 @@ public sealed unsafe class LabRouter : IDisposable
         Outcome o = Run(packet, rxPort);
         Assert.Equal((Verdict.Punt, reason), (o.Verdict, o.Reason));
         Assert.Equal(packet, o.Bytes);
+    }
+
+    /// <summary>The same again for IPv6.</summary>
+    private void Ipv6(uint a)
+    {
+        uint b = Lab.AddNexthop(NexthopWord.Forward(B, 1280)), c = Lab.AddNexthop(NexthopWord.Forward(C, 1500));
+        Route("2001:db8:1::", 48, a);
+        Route("2001:db8:1:2::", 64, b);
+        Route("2001:db8:1:2:8000::", 65, Lab.AddNexthop(NexthopWord.Punt(PuntReason.Blackhole)));
+        Route("2001:db8:1:2:c000::5", 128, a);
+        Route("2001:db8:2::", 48, Lab.AddGroup((0x7fff_ffffu, a), (uint.MaxValue, b)));
+        Route("2001:db8:3::", 64, Lab.AddNexthop(NexthopWord.OnLink(11, 1400)));
+        Lab.AddNeighbour(11, Ip6("2001:db8:3::5"), A);
+        Lab.AddNeighbour(12, Ip6("2001:db8:3::6"), B); // the right address on the wrong interface
+        Route("2001:db8::", 64, Lab.AddNexthop(NexthopWord.OnLink(10, 1500)));
+        Lab.AddNeighbour(10, Ip6("2001:db8::1"), C);
+        Route("2001:db8:9::", 48, c);
+        Punt("2001:db8:4::", 48, PuntReason.Unreachable);
+        Route("2001:db8:5::", 48, Lab.AddGroup((uint.MaxValue, Lab.AddNexthop(NexthopWord.Punt(PuntReason.LinkDown)))));
+        Route("2001:db8:6::", 48, Lab.AddGroup((uint.MaxValue, Lab.AddNexthop(NexthopWord.OnLink(11, 1500)))));
+        Lab.AddNeighbour(11, Ip6("2001:db8:6::1"), A);
+        Route("2001:db8:7::", 48, Lab.AddNexthop(NexthopWord.Forward(A, 0xffff)));
+        Punt("2001:db8:8::", 48, PuntReason.SourceRoute);
+        Route("64:ff9b::", 96, b);
+        Route("fec0::", 10, a); // site-local: no longer special (RFC 3879)
+        Route("::2:0:0:0", 80, a);
+        Route("::ffff:10.1.0.0", 112, a);
+        Route("::ffff:10.3.0.0", 112, Lab.AddNexthop(NexthopWord.OnLink(11, 1500)));
+        Punt("2001:db8::254", 128, PuntReason.Local);
+        Punt("2001:db8:3::254", 128, PuntReason.Local);
+        Punt("2001:db8:3::", 128, PuntReason.Local); // subnet-router anycast
     }
 
     public void Dispose()

@@ -1,5 +1,7 @@
 using System.Net;
 using System.Runtime.InteropServices;
+using FastPathSync.FpManager.Features.Route;
+using FastPathSync.FpManager.Memory;
 using FastPathSync.Linux;
 using FastPathSync.Packets;
 using FastPathSync.SharedMemory;
@@ -9,7 +11,8 @@ namespace FastPathSync.FastPath.Tests;
 
 /// <summary>
 /// The tables of a worker in private memory, and the least of a writer that fills them: enough for tests and benches of
-/// the pipeline, without deletion, publication order or a grace period (those are fpmd's business).
+/// the pipeline, without deletion, publication order or a grace period (those are fpmd's business). The tries of IPv6 are
+/// written by fpmd's own writer.
 /// </summary>
 public sealed unsafe class LabTables : IDisposable
 {
@@ -17,6 +20,8 @@ public sealed unsafe class LabTables : IDisposable
     private readonly uint* _table24, _groups;
     private readonly NeighbourHash _neighbours;
     private readonly RecordTableWriter<AddressRecord> _addresses;
+    private readonly Segment _trieSegment;
+    private readonly FibTrieWriter _tries;
     private uint _nextGroup, _nextNexthop = 1, _nextMember;
     private int _nextAdjacency;
 
@@ -27,6 +32,9 @@ public sealed unsafe class LabTables : IDisposable
         NeighbourBucket* buckets = (NeighbourBucket*)Map((nuint)Capacities.NeighbourBuckets * (nuint)sizeof(NeighbourBucket));
         _neighbours = new NeighbourHash(buckets);
         _addresses = new RecordTableWriter<AddressRecord>(Map(RecordTable.BytesFor<AddressRecord>(Capacities.Addresses)), Capacities.Addresses);
+        _trieSegment = Segment.Create(
+            SegmentNames.FibTrie, SegmentKind.FibTrie, Capacities.FibTrieUnits, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
+        _tries = new FibTrieWriter(_trieSegment, new Reclaimer(new NoWorkers()));
         Tables = new WorkerTables
         {
             Vrf = (VrfState*)Map((nuint)sizeof(VrfState)),
@@ -35,7 +43,9 @@ public sealed unsafe class LabTables : IDisposable
             Adjacencies = (Adjacency*)Map(AdjacencySegment.BodyLength),
             Neighbours = _neighbours,
             Fib = new Fib4Reader(_table24, _groups),
-            Tries = new FibTrieReader(Map(FibTrieSegment.BodyLength(Capacities.FibTrieUnits))),
+            Tries = _tries.Reader,
+            Ipv6Main = _tries.Open(FibFamily.Ipv6, FibRoot.MainTable),
+            Ipv6Local = _tries.Open(FibFamily.Ipv6, FibRoot.LocalTable),
             LocalAddresses = new LocalAddressFilter((ulong*)Map(LocalAddressFilter.Bytes)),
             Addresses = _addresses.Reader,
             UseStamps = (uint*)Map(UseStampSegment.BodyLength),
@@ -53,6 +63,8 @@ public sealed unsafe class LabTables : IDisposable
         byte[] b = IPAddress.Parse(text).GetAddressBytes();
         return ((uint)b[0] << 24) | ((uint)b[1] << 16) | ((uint)b[2] << 8) | b[3];
     }
+
+    public static IpAddress Ip6(string text) => IpAddress.FromBytes(IPAddress.Parse(text).GetAddressBytes());
 
     /// <summary>The neighbour slot is the adjacency's own number.</summary>
     public int AddAdjacency(int port, string destinationMac, string sourceMac)
@@ -84,9 +96,10 @@ public sealed unsafe class LabTables : IDisposable
         return AddNexthop(NexthopWord.Group((int)first, members.Length));
     }
 
-    public void AddNeighbour(uint ifindex, uint address, int adjacency)
+    public void AddNeighbour(uint ifindex, uint address, int adjacency) => AddNeighbour(ifindex, IpAddress.FromV4(address), adjacency);
+
+    public void AddNeighbour(uint ifindex, IpAddress key, int adjacency)
     {
-        IpAddress key = IpAddress.FromV4(address);
         ulong i = NeighbourHash.Home(ifindex, key);
         while (_neighbours.Bucket(i)->IfIndex != 0 && (_neighbours.Bucket(i)->IfIndex != ifindex || _neighbours.Bucket(i)->Address != key))
         {
@@ -139,8 +152,18 @@ public sealed unsafe class LabTables : IDisposable
         }
     }
 
+    /// <summary>An IPv6 route of table main (local merged in), or of table local by itself.</summary>
+    public void AddRoute(IpAddress prefix, int length, uint nexthop, bool local = false)
+    {
+        if (!_tries.TrySet(local ? Tables.Ipv6Local : Tables.Ipv6Main, new FibKey(prefix.High, prefix.Low), length, (int)nexthop))
+        {
+            throw new InvalidOperationException("the tries are full");
+        }
+    }
+
     public void Dispose()
     {
+        _trieSegment.Dispose();
         foreach (MemoryMapping m in _mappings)
         {
             m.Dispose();
@@ -189,5 +212,14 @@ public sealed unsafe class LabTables : IDisposable
 
         _mappings.Add(m);
         return m.Address;
+    }
+
+    private sealed class NoWorkers : IWorkerSet
+    {
+        public void Refresh()
+        {
+        }
+
+        public void Snapshot(Dictionary<int, ulong> quiescent) => quiescent.Clear();
     }
 }

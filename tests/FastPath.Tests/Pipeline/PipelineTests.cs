@@ -1,3 +1,4 @@
+using FastPathSync.Packets;
 using FastPathSync.SharedMemory.Tables;
 using static FastPathSync.Packets.Building.Packet;
 
@@ -31,15 +32,19 @@ public sealed unsafe class PipelineTests : IDisposable
     }
 
     [Theory]
-    [InlineData(0, false, false, 1)]
-    [InlineData(0, true, false, 2)]
-    [InlineData(1, true, true, 3)]
-    [InlineData(2, false, true, 4)]
-    public void DoesWhatTheReferenceModelDoes(int rxPort, bool virtualPort, bool checkSource, int seed)
+    [InlineData(0, false, false, Families.Ipv4, 1)]
+    [InlineData(0, true, false, Families.Ipv4, 2)]
+    [InlineData(1, true, true, Families.Ipv4, 3)]
+    [InlineData(2, false, true, Families.Ipv4, 4)]
+    [InlineData(0, false, false, Families.Ipv6, 5)]
+    [InlineData(1, true, true, Families.Ipv6, 6)]
+    [InlineData(0, true, false, Families.Both, 7)]
+    [InlineData(2, false, true, Families.Both, 8)]
+    public void DoesWhatTheReferenceModelDoes(int rxPort, bool virtualPort, bool checkSource, Families families, int seed)
     {
-        const int Bursts = 800; // of up to 64, four cases: 100,000 packets
+        const int Bursts = 800; // of up to 64, eight cases: 200,000 packets
         _router.Tables.Vrf->CheckSource = checkSource ? 1u : 0;
-        RandomPackets packets = new(seed);
+        RandomPackets packets = new(seed, families);
         Random random = new(seed);
         Dictionary<string, int> seen = [];
         ulong count = 0;
@@ -61,13 +66,17 @@ public sealed unsafe class PipelineTests : IDisposable
 
         // The generator reaches every edge, or this test says less than it seems to.
         Assert.Equal(count, _router.Tables.Counters[rxPort].Rx);
-        foreach (PuntReason r in new[]
-        {
-            PuntReason.NoRoute, PuntReason.NoNeighbour, PuntReason.TtlExpired, PuntReason.FragmentationNeeded, PuntReason.IpOptions,
-            PuntReason.Local, PuntReason.Broadcast, PuntReason.Multicast, PuntReason.Blackhole, PuntReason.Unreachable,
-            PuntReason.RedirectNeeded, PuntReason.MartianSource, PuntReason.MartianDestination, PuntReason.HeaderError,
-            PuntReason.ChecksumError, PuntReason.Truncated, PuntReason.LinkDown, PuntReason.TosRoute, PuntReason.NotIp,
-        })
+        PuntReason[] both =
+        [
+            PuntReason.NoRoute, PuntReason.NoNeighbour, PuntReason.TtlExpired, PuntReason.FragmentationNeeded, PuntReason.Local, PuntReason.Multicast,
+            PuntReason.Blackhole, PuntReason.Unreachable, PuntReason.RedirectNeeded, PuntReason.MartianSource, PuntReason.MartianDestination,
+            PuntReason.HeaderError, PuntReason.Truncated, PuntReason.LinkDown, PuntReason.NotIp,
+        ];
+        PuntReason[] ipv4 = [PuntReason.IpOptions, PuntReason.Broadcast, PuntReason.ChecksumError, PuntReason.TosRoute];
+        PuntReason[] ipv6 = [PuntReason.ExtensionHeader, PuntReason.LinkLocal, PuntReason.SourceRoute];
+        PuntReason[] expected =
+            [.. both, .. (families & Families.Ipv4) != 0 ? ipv4 : [], .. (families & Families.Ipv6) != 0 ? ipv6 : []];
+        foreach (PuntReason r in expected)
         {
             Assert.True(seen.GetValueOrDefault($"{Verdict.Punt} {r}") > 10, $"{r} was hardly reached");
         }
@@ -92,7 +101,8 @@ public sealed unsafe class PipelineTests : IDisposable
                 random.NextBytes(burst[i]);
                 if (burst[i].Length > 14 && random.Next(4) != 0)
                 {
-                    (burst[i][12], burst[i][13], burst[i][14]) = (8, 0, (byte)(0x40 + random.Next(16)));
+                    (burst[i][12], burst[i][13], burst[i][14]) =
+                        random.Next(2) == 0 ? ((byte)8, (byte)0, (byte)(0x40 + random.Next(16))) : ((byte)0x86, (byte)0xdd, (byte)(0x60 + random.Next(16)));
                 }
             }
 
@@ -104,19 +114,91 @@ public sealed unsafe class PipelineTests : IDisposable
     [Fact]
     public void EveryLengthOfASoundPacketIsNeverReadBeyond()
     {
-        byte[] whole = Ether().Ipv4().Tcp(partialChecksum: true).Payload(100).Build();
-        for (int length = 0; length <= whole.Length; length++)
+        byte[][] packets =
+        [
+            Ether().Ipv4().Tcp(partialChecksum: true).Payload(100).Build(),
+            Ether().Ipv6().Tcp(partialChecksum: true).Payload(100).Build(),
+            Ether().Ipv6().Extension(IpProtocol.DestinationOptions).Routing(4, 1, "2001:db8:1::2").Udp(partialChecksum: true).Build(),
+        ];
+        foreach (byte[] whole in packets)
         {
-            Outcome o = _router.Run(whole[..length], partialChecksums: true);
-            Assert.Equal(length == whole.Length ? Verdict.Forward : Verdict.Punt, o.Verdict);
+            for (int length = 0; length <= whole.Length; length++)
+            {
+                Outcome o = _router.Run(whole[..length], partialChecksums: true);
+                Assert.Equal(length == whole.Length ? Verdict.Forward : Verdict.Punt, o.Verdict);
+            }
         }
+    }
+
+    [Fact]
+    public void MixedBurstsKeepTheOrderOfEachFamily()
+    {
+        Random random = new(11);
+        for (int n = 0; n < 200; n++)
+        {
+            // The identification and the flow label number the packets.
+            byte[][] burst =
+            [
+                .. Enumerable.Range(0, random.Next(PacketVector.Size + 1)).Select(i => random.Next(5) switch
+                {
+                    0 or 1 => Ether().Ipv4(id: i).Udp().Build(),
+                    2 or 3 => Ether().Ipv6(flowLabel: i).Udp().Build(),
+                    _ => Ether(type: EtherType.Arp).PadTo(60).Build(),
+                }),
+            ];
+            _router.Run(burst);
+            ref PacketVector v = ref _router.Vector;
+            int[] order = [.. Enumerable.Range(0, v.Count).Select(slot => (int)_router.Vector.Frame[slot])];
+            Assert.Equal(Numbers(order, burst, 8), Numbers(order, burst, 8).Order());
+            Assert.Equal(Numbers(order, burst, 0x86), Numbers(order, burst, 0x86).Order());
+        }
+
+        static int[] Numbers(int[] order, byte[][] burst, byte type) => [.. order.Where(i => burst[i][12] == type && burst[i][13] != 6)];
+    }
+
+    [Theory]
+    [InlineData(Families.Ipv4)]
+    [InlineData(Families.Ipv6)]
+    public void DemotionOfAFamilyLeavesTheOtherAlone(Families demoted)
+    {
+        byte[][] burst = [Ether().Ipv6().Udp().Build(), Ether().Ipv4().Udp().Build(), Ether().Ipv6().Udp().Build()];
+        _router.Tables.Vrf->PassAll = demoted;
+        Check(0);
+        _router.Tables.Vrf->PassAll = Families.None;
+        _router.Tables.Vrf->IngressPass[2] = (uint)demoted;
+        Check(2);
+
+        void Check(int rxPort)
+        {
+            Outcome[] o = _router.Run(burst, rxPort);
+            for (int i = 0; i < burst.Length; i++)
+            {
+                Families family = i == 1 ? Families.Ipv4 : Families.Ipv6;
+                Assert.Equal(family == demoted ? PuntReason.Demoted : null, o[i].Reason);
+                Assert.True(o[i].Same(_router.Run(burst[i], rxPort)));
+            }
+
+            Assert.All([burst[0], burst[2]], p => Assert.Equal(demoted == Families.Ipv6 ? PuntReason.Demoted : null, _router.Run([p, p], rxPort)[1].Reason));
+        }
+    }
+
+    [Fact]
+    public void Ipv6WithoutItsTableIsLinuxs()
+    {
+        _router.WithoutIpv6 = true;
+        _router.AssertPunts(PuntReason.Demoted, Ether().Ipv6().Udp().Build());
+        _router.AssertForwards(Ether().Ipv4().Udp().Build(), port: 1);
     }
 
     [Fact]
     public void AllocatesNothing()
     {
         PacketVector v = PacketVector.Allocate();
-        byte[][] packets = [Ether().Ipv4().Udp().Build(), Ether().Ipv4(ttl: 1).Udp().Build(), Ether().Ipv4(destination: "10.2.0.1").Udp().Build(), new byte[20]];
+        byte[][] packets =
+        [
+            Ether().Ipv4().Udp().Build(), Ether().Ipv6().Udp().Build(), Ether().Ipv4(ttl: 1).Udp().Build(), Ether().Ipv4(destination: "10.2.0.1").Udp().Build(),
+            new byte[20], Ether().Ipv6(destination: "2001:db8:2::1").Udp(partialChecksum: true).Build(), Ether().Ipv6(destination: "fe80::1").Udp().Build(),
+        ];
         using GuardedFrames frames = new();
         WorkerTables tables = _router.Tables;
         long before = 0;

@@ -47,6 +47,11 @@ public sealed class ReferenceModel
 
     public static IEnumerable<Outcome> Outcomes(byte[] packet, int rxPort, bool virtualPort, bool checkSource)
     {
+        if (packet is [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, ..])
+        {
+            return ReferenceModel6.Outcomes(packet, rxPort, virtualPort);
+        }
+
         PuntReason? fault = Fault(packet, checkSource);
         if (fault is PuntReason f)
         {

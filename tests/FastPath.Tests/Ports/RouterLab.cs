@@ -1,8 +1,12 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using FastPathSync.FpManager.Features.Route;
+using FastPathSync.FpManager.Memory;
 using FastPathSync.Linux;
+using FastPathSync.Packets;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
+using static FastPathSync.Packets.Building.Packet;
 
 namespace FastPathSync.FastPath.Tests.Ports;
 
@@ -22,6 +26,7 @@ internal sealed unsafe class RouterLab : IDisposable
     private readonly FileDescriptor _left;
     private readonly FileDescriptor _right;
     private Process? _fastPath;
+    private Segment? _tries, _address, _nexthop;
 
     public RouterLab(int queues = 1)
     {
@@ -75,6 +80,36 @@ internal sealed unsafe class RouterLab : IDisposable
     public void Ip(string ns, string arguments) => Run("ip", $"-n {Ns(ns)} {arguments}");
 
     public void Exec(string ns, string command) => Run("ip", $"netns exec {Ns(ns)} {command}");
+
+    /// <summary>
+    /// IPv6 beside IPv4, in Linux and in the tables: left fd01::2, router fd01::1 and fd02::1, right fd02::2; fd02::/64 on
+    /// the way of 10.2.0.0/24. Before Start: a fast path that finds no IPv6 table leaves IPv6 to Linux.
+    /// </summary>
+    public void AddIpv6()
+    {
+        Ip("r", "addr add fd01::1/64 dev r0 nodad");
+        Ip("r", "addr add fd02::1/64 dev r1 nodad");
+        Ip("r", "neigh add fd01::2 lladdr 02:00:00:00:01:02 dev r0 nud permanent");
+        Ip("r", "neigh add fd02::2 lladdr 02:00:00:00:02:02 dev r1 nud permanent");
+        Exec("r", "sh -c \"echo 1 >/proc/sys/net/ipv6/conf/all/forwarding\"");
+
+        RecordTableWriter<AddressRecord> addresses = new(AddressSegment.Records(_address!), Capacities.Addresses);
+        FibTrieWriter tries = new(_tries!, new Reclaimer(new StoredWorkers(new SegmentStore(Path.Combine(Directory, "supervisor.sock")))));
+        int main = tries.Open(FibFamily.Ipv6, FibRoot.MainTable);
+        NexthopSegment.Words(_nexthop!)[2] = NexthopWord.Punt(PuntReason.Local).Value;
+        foreach (string text in (string[])["fd01::1", "fd02::1"])
+        {
+            IpAddress a = LabTables.Ip6(text);
+            addresses.Write(addresses.Allocate(), new AddressRecord { Local = a, Peer = a, PrefixLength = 64 });
+            AddressSegment.Filter6(_address!).Set(a);
+            Assert.True(tries.TrySet(main, new FibKey(a.High, a.Low), 128, 2));
+            Assert.True(tries.TrySet(main, new FibKey(a.High, 0), 128, 2)); // subnet-router anycast
+        }
+
+        Assert.True(tries.TrySet(main, new FibKey(LabTables.Ip6("fd02::").High, 0), 64, 1));
+        Vrf->SendRedirects[0] = Vrf->SendRedirects[1] = (byte)Families.Both;
+        Volatile.Write(ref Vrf->Change, Vrf->Change + 1);
+    }
 
     /// <summary>Starts the program; returns when it is ready.</summary>
     public void Start(string arguments = "")
@@ -278,9 +313,9 @@ internal sealed unsafe class RouterLab : IDisposable
         Assert.True(p.ExitCode == 0, $"{program} {arguments}: {error}{output}");
     }
 
-    private Segment Make(string name, SegmentKind kind, nuint length)
+    private Segment Make(string name, SegmentKind kind, nuint length, ulong capacity = 1)
     {
-        Segment s = Segment.Create(name, kind, 1, length);
+        Segment s = Segment.Create(name, kind, capacity, length);
         _segments.Add(s);
         _store.Put(s);
         return s;
@@ -296,8 +331,9 @@ internal sealed unsafe class RouterLab : IDisposable
         Segment nexthop = Make(SegmentNames.Nexthop, SegmentKind.Nexthop, NexthopSegment.BodyLength);
         _ = Make(SegmentNames.Neighbour, SegmentKind.Neighbour, NeighbourSegment.BodyLength);
         Segment adjacency = Make(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);
+        (_address, _nexthop) = (address, nexthop);
         Segment fib = Make(SegmentNames.Fib4, SegmentKind.Fib4, Fib4Segment.BodyLength);
-        _ = Make(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
+        _tries = Make(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits), Capacities.FibTrieUnits);
         _ = Make(SegmentNames.UseStamps, SegmentKind.UseStamps, UseStampSegment.BodyLength);
 
         RecordTableWriter<AddressRecord> addresses = new(AddressSegment.Records(address), Capacities.Addresses);
@@ -363,6 +399,23 @@ internal static class LabFrames
         Put16(f, 24, Checksum(f.AsSpan(14, 20)));
         return f;
     }
+
+    /// <summary>UDP over IPv6 from fd01::2 to a destination, through the router.</summary>
+    public static byte[] Udp6(string destination = "fd02::2", int hopLimit = 64, int payload = 32, string source = "fd01::2") =>
+        Ether("02:00:00:00:01:01", "02:00:00:00:01:02").Ipv6(source, destination, hopLimit).Udp(1234, 5678).Payload(payload).Build();
+
+    /// <summary>What the router makes of it on its way to fd02::2.</summary>
+    public static byte[] Forwarded6(byte[] sent)
+    {
+        byte[] f = [.. sent];
+        new byte[] { 2, 0, 0, 0, 2, 2, 2, 0, 0, 0, 2, 1 }.CopyTo(f, 0);
+        f[21]--;
+        return f;
+    }
+
+    public static bool IsUdp6(byte[] f) => f.Length > 62 && f[12] == 0x86 && f[13] == 0xdd && f[20] == IpProtocol.Udp;
+
+    public static bool IsIcmpv6(byte[] f, byte type) => f.Length > 62 && f[12] == 0x86 && f[13] == 0xdd && f[20] == IpProtocol.Icmpv6 && f[54] == type;
 
     public static bool IsIcmp(byte[] f, byte type) => f.Length > 34 && f[12] == 8 && f[13] == 0 && f[23] == 1 && f[34] == type;
 

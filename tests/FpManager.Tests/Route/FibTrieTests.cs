@@ -94,6 +94,101 @@ public sealed unsafe class FibTrieTests
     }
 
     [Fact]
+    public void PrefixesOfAllLengthsNestAndAnswerInABatch()
+    {
+        using Arena a = new();
+        int slot = a.Writer.Open(FibFamily.Ipv6, 254);
+        FibKey host = new(0x2001_0db8_1234_5678, 0x9abc_def0_1234_5678);
+        FibKey* keys = stackalloc FibKey[64];
+        uint* entries = stackalloc uint[64];
+        for (int n = 0; n <= 128; n++)
+        {
+            int length = n * 37 % 129; // in some order, each once
+            Assert.True(a.Writer.TrySet(slot, host.Prefix(length), length, 1 + length));
+        }
+
+        for (int first = 0; first <= 128; first += 43)
+        {
+            // Another address at bit k is covered by the prefixes up to length k.
+            for (int k = 0; k < 43; k++)
+            {
+                keys[k] = Flip(host, first + k);
+            }
+
+            a.Writer.Reader.Lookup(slot, keys, entries, 43);
+            for (int k = 0; k < 43; k++)
+            {
+                uint expected = FibEntry.Make(first + k, 1 + first + k);
+                Assert.Equal((first + k, expected), (first + k, entries[k]));
+                Assert.Equal((first + k, expected), (first + k, a.Writer.Reader.Lookup(slot, keys[k])));
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(32)]
+    [InlineData(128)]
+    public void BigTableWithItsArraysAnswersAndGoesWithoutATrace(int bits)
+    {
+        using Arena a = new(1 << 21);
+        int slot = a.Writer.Open(bits == 32 ? FibFamily.Ipv4 : FibFamily.Ipv6, 254);
+        ReferenceFib reference = new(bits);
+        Random random = new(9);
+        List<(FibKey Prefix, int Length)> known = [];
+        while (known.Count < 45_000)
+        {
+            (FibKey prefix, int length) = reference.RandomPrefix(random);
+            if (reference[prefix, length] == 0)
+            {
+                known.Add((prefix, length));
+            }
+
+            reference.Set(prefix, length, known.Count);
+            Assert.True(a.Writer.TrySet(slot, prefix, length, known.Count));
+            if (known.Count % 9000 == 0)
+            {
+                Compare(a, slot, reference, random, known, 5000);
+            }
+        }
+
+        a.Grace();
+        Assert.NotEqual(0u, a.Writer.Reader.Roots[slot].Child & FibTrieSegment.WideFlag);
+        a.Restart();
+        Compare(a, slot, reference, random, known, 10_000);
+        for (int i = 0; i < known.Count; i++)
+        {
+            reference.Remove(known[i].Prefix, known[i].Length);
+            Assert.True(a.Writer.TryRemove(slot, known[i].Prefix, known[i].Length));
+            if (i % 9000 == 0)
+            {
+                Compare(a, slot, reference, random, known, 3000);
+            }
+        }
+
+        a.Grace();
+        Assert.Equal((0, 0), (a.Writer.Count(slot), a.Writer.UsedUnits));
+    }
+
+    [Fact]
+    public void SmallVrfTouchesFewPages()
+    {
+        using Arena a = new(Capacities.FibTrieUnits);
+        int four = a.Writer.Open(FibFamily.Ipv4, 254), six = a.Writer.Open(FibFamily.Ipv6, 254);
+        for (uint i = 0; i < 10; i++)
+        {
+            Assert.True(a.Writer.TrySet(four, FibKey.Ipv4(i == 0 ? 0x0a00_0000 : (192u << 24) | (168u << 16) | (i << 8)), i == 0 ? 8 : 24, 1));
+            Assert.True(a.Writer.TrySet(six, new FibKey(0x2001_0db8_0000_0000ul | (i << 16), 0), i == 0 ? 32 : 48, 1));
+        }
+
+        for (uint i = 0; i < 100_000; i++)
+        {
+            a.Writer.Reader.Lookup(four, i * 42949); // looking up makes nothing resident
+        }
+
+        Assert.InRange(a.ResidentBytes, 1, 4 * 4096);
+    }
+
+    [Fact]
     public void FullArenaRefusesAndHasNothingHalfApplied()
     {
         using Arena a = new(units: 2000);
@@ -168,7 +263,7 @@ public sealed unsafe class FibTrieTests
         // Half an update of an array, as a writer leaves it that dies: the restart mends it.
         uint top = a.Writer.Reader.Roots[slot].Child;
         Assert.NotEqual(0u, top & FibTrieSegment.ArrayFlag);
-        FibArraySlot* array = (FibArraySlot*)(a.Writer.Reader.Units + ((top & FibTrieSegment.UnitMask) * FibTrieSegment.UnitBytes));
+        FibArraySlot* array = (FibArraySlot*)(a.Writer.Reader.Units + (top & FibTrieSegment.OffsetMask));
         for (int i = 0; i < 8192; i++)
         {
             array[i].Entry = 0;
@@ -282,6 +377,9 @@ public sealed unsafe class FibTrieTests
         Assert.Equal(-1, a.Writer.Open(FibFamily.Ipv6, FibTrieSegment.Roots));
     }
 
+    private static FibKey Flip(FibKey key, int bit) =>
+        bit < 64 ? key with { High = key.High ^ (1ul << (63 - bit)) } : bit < 128 ? key with { Low = key.Low ^ (1ul << (127 - bit)) } : key;
+
     private static List<(FibKey Prefix, int Length, int Nexthop)> Sorted(IEnumerable<(FibKey Prefix, int Length, int Nexthop)> all) =>
         [.. all.OrderBy(p => p.Prefix.High).ThenBy(p => p.Prefix.Low).ThenBy(p => p.Length)];
 
@@ -341,6 +439,8 @@ public sealed unsafe class FibTrieTests
         public Reclaimer Reclaimer { get; private set; }
 
         public FibTrieWriter Writer { get; private set; }
+
+        public long ResidentBytes => _segment.ResidentBytes;
 
         public void Grace()
         {

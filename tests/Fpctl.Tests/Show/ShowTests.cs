@@ -25,7 +25,7 @@ public sealed unsafe class ShowTests : IDisposable
         _instance.Neighbour("10.2.0.2", TestInstance.R1, 0x42);
         _instance.Route("10.9.0.0/16", _instance.Via("10.2.0.2", TestInstance.R1), metric: 5, protocol: 4);
         AssertJson(
-            """[{"type":"unicast","dst":"10.9.0.0/16","gateway":"10.2.0.2","dev":"r1","table":"main","protocol":"static","scope":"global","metric":5,"flags":[],"active":true,"fastpath":"forward","lladdr":"02:00:00:00:01:42","port":"r1"}]""",
+            """[{"family":"inet","type":"unicast","dst":"10.9.0.0/16","gateway":"10.2.0.2","dev":"r1","table":"main","protocol":"static","scope":"global","metric":5,"flags":[],"active":true,"fastpath":"forward","lladdr":"02:00:00:00:01:42","port":"r1"}]""",
             Routes());
     }
 
@@ -34,7 +34,7 @@ public sealed unsafe class ShowTests : IDisposable
     {
         _instance.Route("0.0.0.0/0", _instance.Via("10.2.0.9", TestInstance.R1));
         AssertJson(
-            """[{"type":"unicast","dst":"default","gateway":"10.2.0.9","dev":"r1","table":"main","protocol":"boot","scope":"global","flags":[],"active":true,"fastpath":"punt","reason":"no-neighbour"}]""",
+            """[{"family":"inet","type":"unicast","dst":"default","gateway":"10.2.0.9","dev":"r1","table":"main","protocol":"boot","scope":"global","flags":[],"active":true,"fastpath":"punt","reason":"no-neighbour"}]""",
             Routes());
     }
 
@@ -43,7 +43,7 @@ public sealed unsafe class ShowTests : IDisposable
     {
         _instance.Route("10.1.0.1/32", _instance.Punt(PuntReason.Local, TestInstance.R0), KernelNames.RTN_LOCAL, KernelNames.TableLocal, protocol: 2, scope: 254, source: TestInstance.Ip("10.1.0.1"));
         AssertJson(
-            """[{"type":"local","dst":"10.1.0.1","dev":"r0","table":"local","protocol":"kernel","scope":"host","prefsrc":"10.1.0.1","flags":[],"active":true,"fastpath":"punt","reason":"local"}]""",
+            """[{"family":"inet","type":"local","dst":"10.1.0.1","dev":"r0","table":"local","protocol":"kernel","scope":"host","prefsrc":"10.1.0.1","flags":[],"active":true,"fastpath":"punt","reason":"local"}]""",
             Routes());
     }
 
@@ -53,7 +53,7 @@ public sealed unsafe class ShowTests : IDisposable
         _instance.Neighbour("10.2.0.2", TestInstance.R1, 0x42);
         _instance.Route("10.9.0.0/16", _instance.Group((_instance.Via("10.2.0.2", TestInstance.R1), 1), (_instance.Via("10.1.0.2", TestInstance.R0), 3)));
         AssertJson(
-            """[{"type":"unicast","dst":"10.9.0.0/16","table":"main","protocol":"boot","scope":"global","flags":[],"nexthops":[{"gateway":"10.2.0.2","dev":"r1","weight":1,"flags":[],"fastpath":"forward","lladdr":"02:00:00:00:01:42","port":"r1"},{"gateway":"10.1.0.2","dev":"r0","weight":3,"flags":[],"fastpath":"punt","reason":"no-neighbour"}],"active":true,"fastpath":"forward"}]""",
+            """[{"family":"inet","type":"unicast","dst":"10.9.0.0/16","table":"main","protocol":"boot","scope":"global","flags":[],"nexthops":[{"gateway":"10.2.0.2","dev":"r1","weight":1,"flags":[],"fastpath":"forward","lladdr":"02:00:00:00:01:42","port":"r1"},{"gateway":"10.1.0.2","dev":"r0","weight":3,"flags":[],"fastpath":"punt","reason":"no-neighbour"}],"active":true,"fastpath":"forward"}]""",
             Routes());
     }
 
@@ -125,10 +125,10 @@ public sealed unsafe class ShowTests : IDisposable
         int slot = _instance.Neighbour("10.2.0.2", TestInstance.R1, 0x42);
         _instance.Neighbour("10.2.0.3", TestInstance.R1, 0, state: 0x20);
         UseStampSegment.Stamps(_instance[SegmentNames.UseStamps])[slot] = MonotonicClock.CoarseSeconds;
-        List<NeighbourView> n = [.. new NeighbourReader(_instance.Tables).Show()];
+        List<NeighbourView> n = [.. new NeighbourReader(_instance.Tables).Show(Families.Both)];
         Assert.InRange(n[0].Used!.Value, 0u, 1u);
         AssertJson(
-            """[{"dst":"10.2.0.3","dev":"r1","state":["FAILED"],"fastpath":"punt","reason":"no-neighbour"}]""",
+            """[{"family":"inet","dst":"10.2.0.3","dev":"r1","state":["FAILED"],"fastpath":"punt","reason":"no-neighbour"}]""",
             JsonSerializer.Serialize(n.Skip(1), FpctlJson.Default.IEnumerableNeighbourView));
         Assert.Equal(("02:00:00:00:01:42", "forward", "r1"), (n[0].Lladdr, n[0].Fastpath, n[0].Port));
     }
@@ -157,7 +157,7 @@ public sealed unsafe class ShowTests : IDisposable
         });
         AssertJson(
             """[{"ifindex":10,"ifname":"r0","flags":["UP","LOWER_UP"],"mtu":1500,"operstate":"UP","address":"02:00:00:00:00:0a","addr_info":[{"family":"inet","local":"10.1.0.1","prefixlen":24,"broadcast":"10.1.0.255","scope":"global","label":"r0"}]}]""",
-            JsonSerializer.Serialize(new AddressReader(_instance.Tables).Show(), FpctlJson.Default.IEnumerableAddressView));
+            JsonSerializer.Serialize(new AddressReader(_instance.Tables).Show(Families.Both), FpctlJson.Default.IEnumerableAddressView));
     }
 
     [Fact]

@@ -25,6 +25,7 @@ internal sealed unsafe class TestInstance : IDisposable
         Add(SegmentNames.Interface, SegmentKind.Interface, RecordTable.BytesFor<InterfaceRecord>(Capacities.Interfaces));
         Add(SegmentNames.Address, SegmentKind.Address, AddressSegment.BodyLength);
         Add(SegmentNames.Route, SegmentKind.Route, RecordTable.BytesFor<RouteRecord>(Capacities.Routes));
+        Add(SegmentNames.Route6, SegmentKind.Route6, RecordTable.BytesFor<Route6Record>(Capacities.Routes6));
         Add(SegmentNames.Nexthop, SegmentKind.Nexthop, NexthopSegment.BodyLength);
         Add(SegmentNames.Neighbour, SegmentKind.Neighbour, NeighbourSegment.BodyLength);
         Add(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);

@@ -40,6 +40,23 @@ public sealed class PacketBuilder
         return this;
     }
 
+    /// <summary>An IPv6 header (RFC 8200). The length is filled in by Build.</summary>
+    /// <param name="extensions">Extension headers, the first of kind <paramref name="firstHeader"/>, the last leading to <paramref name="protocol"/>.</param>
+    public PacketBuilder Ipv6(
+        string source, string destination, byte hopLimit = 64, byte trafficClass = 0, int flowLabel = 0, byte protocol = 17, byte? firstHeader = null, byte[]? extensions = null)
+    {
+        _ip = _bytes.Count;
+        (_source, _destination) = (source, destination);
+        (_bytes[12], _bytes[13]) = (0x86, 0xdd);
+        Add16((ushort)(0x6000 | (trafficClass << 4) | (flowLabel >> 16))).Add16((ushort)flowLabel).Add16(0);
+        _bytes.Add(firstHeader ?? protocol);
+        _bytes.Add(hopLimit);
+        _bytes.AddRange(IPAddress.Parse(source).GetAddressBytes());
+        _bytes.AddRange(IPAddress.Parse(destination).GetAddressBytes());
+        _bytes.AddRange(extensions ?? []);
+        return this;
+    }
+
     /// <summary>A UDP datagram (RFC 768) with a true checksum, or with the one given.</summary>
     public PacketBuilder Udp(ushort sourcePort, ushort destinationPort, byte[] payload, ushort? checksum = null)
     {
@@ -74,6 +91,16 @@ public sealed class PacketBuilder
         return this;
     }
 
+    /// <summary>An ICMPv6 echo request (RFC 4443).</summary>
+    public PacketBuilder Icmpv6Echo(ushort id, ushort sequence, byte[] payload)
+    {
+        int start = _bytes.Count;
+        Add16(0x8000).Add16(0).Add16(id).Add16(sequence);
+        _bytes.AddRange(payload);
+        Set16(start + 2, Sum(start, 58));
+        return this;
+    }
+
     public PacketBuilder Raw(byte[] bytes)
     {
         _bytes.AddRange(bytes);
@@ -83,7 +110,11 @@ public sealed class PacketBuilder
     /// <summary>The frame, with bytes behind the IP packet (Ethernet padding) when asked for.</summary>
     public byte[] Build(byte[]? padding = null)
     {
-        if (_ip >= 0)
+        if (_ip >= 0 && _bytes[_ip] >> 4 == 6)
+        {
+            Set16(_ip + 4, (ushort)(_bytes.Count - _ip - 40));
+        }
+        else if (_ip >= 0)
         {
             Set16(_ip + 2, (ushort)(_bytes.Count - _ip));
             Set16(_ip + 10, 0);
@@ -111,8 +142,11 @@ public sealed class PacketBuilder
         uint pseudo = protocol + (uint)(_bytes.Count - start);
         foreach (string address in (ReadOnlySpan<string>)[_source, _destination])
         {
-            uint a = BinaryPrimitives.ReadUInt32BigEndian(IPAddress.Parse(address).GetAddressBytes());
-            pseudo += (a >> 16) + (a & 0xffff);
+            byte[] bytes = IPAddress.Parse(address).GetAddressBytes();
+            for (int i = 0; i < bytes.Length; i += 2)
+            {
+                pseudo += BinaryPrimitives.ReadUInt16BigEndian(bytes.AsSpan(i));
+            }
         }
 
         return Checksum(_bytes.ToArray().AsSpan(start), (pseudo & 0xffff) + (pseudo >> 16));

@@ -42,7 +42,10 @@ public static class RandomPackets
         Assert.Equal(expected.Count, actual.Count);
     }
 
-    private static string Flow(byte[] frame) => Convert.ToHexString(frame.AsSpan(PacketBuilder.EtherLength + 12, 8)) + "/" + frame[PacketBuilder.EtherLength + 9];
+    /// <summary>Addresses and protocol.</summary>
+    private static string Flow(byte[] frame) => frame[12] == 0x86
+        ? Convert.ToHexString(frame.AsSpan(PacketBuilder.EtherLength + 8, 32)) + "/" + frame[PacketBuilder.EtherLength + 6]
+        : Convert.ToHexString(frame.AsSpan(PacketBuilder.EtherLength + 12, 8)) + "/" + frame[PacketBuilder.EtherLength + 9];
 
     private static byte[] One(RouterLab lab, Random random, ushort id)
     {

@@ -6,17 +6,17 @@ using Wire = FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.CacheManager.Features.Address;
 
-/// <summary>What makes an IPv4 address itself. Addresses in host byte order.</summary>
-public readonly record struct AddressKey(int Index, uint Local, uint Peer, byte PrefixLength);
+/// <summary>What makes an address of an interface itself.</summary>
+public readonly record struct AddressKey(int Index, InetAddress Local, InetAddress Peer, byte PrefixLength);
 
-/// <summary>IPv4 addresses of interfaces.</summary>
+/// <summary>IPv4 and IPv6 addresses of interfaces.</summary>
 public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, Wire.Address>
 {
     private readonly Wire.AddressBatch _batch = new();
 
     public override Wire.ObjectKind Kind => Wire.ObjectKind.Address;
 
-    public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_IPV4_IFADDR];
+    public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_IPV4_IFADDR, Rtm.RTNLGRP_IPV6_IFADDR];
 
     public override IReadOnlyList<ushort> MessageTypes { get; } = [Rtm.RTM_NEWADDR, Rtm.RTM_DELADDR];
 
@@ -29,7 +29,7 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
             return EventOutcome.Malformed;
         }
 
-        if (m.Family != Rtm.AF_INET)
+        if (m.Family is not (Rtm.AF_INET or Rtm.AF_INET6))
         {
             return EventOutcome.Ignored;
         }
@@ -38,30 +38,17 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
         if (message.Type == Rtm.RTM_NEWADDR)
         {
             cascade.Apply();
-            cascade.Doubt(); // an address on an interface revives multipath members through it (fib_inetaddr_event)
+            if (m.Family == Rtm.AF_INET)
+            {
+                cascade.Doubt(); // an address on an interface revives multipath members through it (fib_inetaddr_event)
+            }
+
             Put(key, ToWire(m));
             return EventOutcome.Applied;
         }
 
         Remove(key);
-        bool elsewhere = false, interfaceHasOthers = false;
-        foreach (AddressKey other in Cache.Keys)
-        {
-            elsewhere |= other.Local == key.Local;
-            interfaceHasOthers |= other.Index == key.Index;
-        }
-
-        if (!elsewhere)
-        {
-            cascade.DeadAddresses.Add(key.Local);
-        }
-
-        if (!interfaceHasOthers)
-        {
-            cascade.Down.Add(key.Index);
-            cascade.Unaddressed.Add(key.Index);
-        }
-
+        NoteConsequences(key);
         return EventOutcome.Applied;
     }
 
@@ -78,10 +65,10 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
     }
 
     protected override void Dump(NetlinkSocket socket, Dictionary<AddressKey, Wire.Address> fresh) =>
-        NetlinkDump.Run(socket, () => AddressMessage.Dump(Rtm.AF_INET), fresh.Clear, Urgent, (scoped in NetlinkMessage m) =>
+        NetlinkDump.BothFamilies(socket, AddressMessage.Dump, fresh, Urgent, (scoped in NetlinkMessage m, Dictionary<AddressKey, Wire.Address> found) =>
         {
             AddressMessage a = AddressMessage.TryParse(in m, out AddressMessage? parsed) ? parsed : throw NetlinkDump.Malformed(in m);
-            fresh[KeyOf(a)] = ToWire(a);
+            found[KeyOf(a)] = ToWire(a);
         });
 
     protected override void AppendUpsert(AddressKey key, in Wire.Address value) =>
@@ -92,8 +79,8 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
         Delete = new Wire.Address
         {
             Ifindex = (uint)key.Index,
-            Local = ByteString.CopyFrom(InetAddress.FromV4(key.Local).ToArray()),
-            Address_ = ByteString.CopyFrom(InetAddress.FromV4(key.Peer).ToArray()),
+            Local = ByteString.CopyFrom(key.Local.ToArray()),
+            Address_ = ByteString.CopyFrom(key.Peer.ToArray()),
             PrefixLength = key.PrefixLength,
         },
     });
@@ -106,7 +93,39 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
 
     protected override void EmptyBatch() => _batch.Updates.Clear();
 
-    private static AddressKey KeyOf(AddressMessage m) => new(m.Index, m.Local.V4, m.Address.V4, m.PrefixLength);
+    /// <summary>What goes silently with a deleted address: routes that prefer it as source, and IPv4 routes of an interface without any.</summary>
+    private void NoteConsequences(AddressKey key)
+    {
+        bool elsewhere = false, interfaceHasOthers = false;
+        foreach (AddressKey other in Cache.Keys)
+        {
+            elsewhere |= other.Local == key.Local;
+            interfaceHasOthers |= other.Index == key.Index && other.Local.Length == key.Local.Length;
+        }
+
+        if (key.Local.Length != 4)
+        {
+            if (!elsewhere)
+            {
+                cascade.DeadAddresses6.Add(key.Local);
+            }
+
+            return;
+        }
+
+        if (!elsewhere)
+        {
+            cascade.DeadAddresses.Add(key.Local.V4);
+        }
+
+        if (!interfaceHasOthers)
+        {
+            cascade.Down.Add(key.Index);
+            cascade.Unaddressed.Add(key.Index);
+        }
+    }
+
+    private static AddressKey KeyOf(AddressMessage m) => new(m.Index, m.Local, m.Address, m.PrefixLength);
 
     private static Wire.Address ToWire(AddressMessage m) => new()
     {

@@ -10,7 +10,10 @@ namespace FastPathSync.CacheManager.Features.Demotion;
 /// <param name="Forwarding">net.ipv4.conf.IF.forwarding</param>
 /// <param name="RpFilter">Effective: max(conf.all, conf.IF).</param>
 /// <param name="Link">ifindex of the interface below (IFLA_LINK), 0 when none.</param>
-public sealed record InterfaceInfo(uint Index, string Name, string Kind, uint Flags, uint Master, bool Forwarding, uint RpFilter, uint Link);
+/// <param name="Forwarding6">What it receives of IPv6 is forwarded.</param>
+/// <param name="ProxyNdp">net.ipv6.conf.IF.proxy_ndp is in force.</param>
+public sealed record InterfaceInfo(
+    uint Index, string Name, string Kind, uint Flags, uint Master, bool Forwarding, uint RpFilter, uint Link, bool Forwarding6 = true, bool ProxyNdp = false);
 
 /// <summary>Address families, as the bits of Demotion.families.</summary>
 [Flags]

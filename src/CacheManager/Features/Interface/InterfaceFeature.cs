@@ -7,18 +7,18 @@ using Wire = FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.CacheManager.Features.Interface;
 
-/// <summary>Interfaces: RTM_NEWLINK joined with RTM_NEWNETCONF of AF_INET.</summary>
+/// <summary>Interfaces: RTM_NEWLINK joined with RTM_NEWNETCONF of both families.</summary>
 public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire.Interface>
 {
     private readonly Wire.InterfaceBatch _batch = new();
     private Dictionary<int, LinkMessage> _links = [];
-    private Dictionary<int, Settings> _settings = [];
+    private Dictionary<(byte Family, int Index), Settings> _settings = [];
     private volatile InterfaceInfo[] _infos = [];
     private bool _changed;
 
     public override Wire.ObjectKind Kind => Wire.ObjectKind.Interface;
 
-    public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_LINK, Rtm.RTNLGRP_IPV4_NETCONF];
+    public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_LINK, Rtm.RTNLGRP_IPV4_NETCONF, Rtm.RTNLGRP_IPV6_NETCONF];
 
     public override IReadOnlyList<ushort> MessageTypes { get; } = [Rtm.RTM_NEWLINK, Rtm.RTM_DELLINK, Rtm.RTM_NEWNETCONF, Rtm.RTM_DELNETCONF];
 
@@ -36,6 +36,20 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
     public bool IsUp(int index) => _links.TryGetValue(index, out LinkMessage? l) && l.IsUp;
 
     public bool IgnoresRoutesWithLinkDown(int index) => Cache.TryGetValue((uint)index, out Wire.Interface? i) && i.IgnoreRoutesWithLinkdown;
+
+    public bool IgnoresRoutesWithLinkDown6(int index) => Cache.TryGetValue((uint)index, out Wire.Interface? i) && i.IgnoreRoutesWithLinkdown6;
+
+    /// <summary>Asks for what the kernel never announces: net.ipv6.conf.IF.mtu and disable_ipv6.</summary>
+    public void PollIpv6(NetlinkSocket socket) => NetlinkDump.Run(socket, LinkMessage.Dump, () => { }, Urgent, (scoped in NetlinkMessage m) =>
+    {
+        if (LinkMessage.TryParse(in m, out LinkMessage? now) && _links.TryGetValue(now.Index, out LinkMessage? known)
+            && (now.Mtu6 != known.Mtu6 || now.Ipv6Disabled != known.Ipv6Disabled))
+        {
+            known.TakeIpv6(now);
+            Put((uint)known.Index, Join(known));
+            _changed = true;
+        }
+    });
 
     public override EventOutcome Apply(scoped in NetlinkMessage message)
     {
@@ -58,7 +72,8 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
         if (message.Type == Rtm.RTM_DELLINK)
         {
             _links.Remove(link.Index);
-            _settings.Remove(link.Index);
+            _settings.Remove((Rtm.AF_INET, link.Index));
+            _settings.Remove((Rtm.AF_INET6, link.Index));
             Remove((uint)link.Index);
             cascade.Down.Add(link.Index);
             cascade.Gone.Add(link.Index);
@@ -94,21 +109,21 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
 
     /// <summary>Before anything is settled: what a first dump brought, for the detectors' first look.</summary>
     public void RefreshInfos() => _infos =
-        [.. Cache.Values.Select(i => new InterfaceInfo(i.Ifindex, i.Name, i.Kind, i.Flags, i.Master, i.Forwarding, i.RpFilter, i.Link))];
+        [.. Cache.Values.Select(i => new InterfaceInfo(i.Ifindex, i.Name, i.Kind, i.Flags, i.Master, i.Forwarding, i.RpFilter, i.Link, i.Forwarding6, i.ProxyNdp))];
 
     protected override void Dump(NetlinkSocket socket, Dictionary<uint, Wire.Interface> fresh)
     {
         Dictionary<int, LinkMessage> links = [];
-        Dictionary<int, Settings> settings = [];
+        Dictionary<(byte, int), Settings> settings = [];
         NetlinkDump.Run(socket, LinkMessage.Dump, links.Clear, Urgent, (scoped in NetlinkMessage m) =>
         {
             LinkMessage link = LinkMessage.TryParse(in m, out LinkMessage? l) ? l : throw NetlinkDump.Malformed(in m);
             links[link.Index] = link;
         });
-        NetlinkDump.Run(socket, () => NetConfMessage.Dump(Rtm.AF_INET), settings.Clear, Urgent, (scoped in NetlinkMessage m) =>
+        NetlinkDump.BothFamilies(socket, NetConfMessage.Dump, settings, Urgent, (scoped in NetlinkMessage m, Dictionary<(byte, int), Settings> found) =>
         {
             NetConfMessage conf = NetConfMessage.TryParse(in m, out NetConfMessage? c) ? c : throw NetlinkDump.Malformed(in m);
-            settings[conf.Index] = default(Settings).With(conf);
+            found[(conf.Family, conf.Index)] = default(Settings).With(conf);
         });
         _links = links;
         _settings = settings;
@@ -138,23 +153,29 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
             return EventOutcome.Malformed;
         }
 
-        if (conf.Family != Rtm.AF_INET || conf.Index == NetConfConstants.NETCONFA_IFINDEX_DEFAULT)
+        if (conf.Family is not (Rtm.AF_INET or Rtm.AF_INET6) || conf.Index == NetConfConstants.NETCONFA_IFINDEX_DEFAULT)
         {
             return EventOutcome.Ignored;
         }
 
+        (byte, int) key = (conf.Family, conf.Index);
         if (message.Type == Rtm.RTM_DELNETCONF)
         {
-            _settings.Remove(conf.Index);
+            _settings.Remove(key);
         }
         else
         {
-            _settings[conf.Index] = _settings.GetValueOrDefault(conf.Index).With(conf);
+            _settings[key] = _settings.GetValueOrDefault(key).With(conf);
         }
 
-        if (conf.IgnoreRoutesWithLinkDown is not null)
+        // RTNH_F_DEAD of routes with link down follows it, silently.
+        if (conf.IgnoreRoutesWithLinkDown is not null && conf.Family == Rtm.AF_INET)
         {
-            cascade.Doubt(); // RTNH_F_DEAD of routes with link down follows it, silently
+            cascade.Doubt();
+        }
+        else if (conf.IgnoreRoutesWithLinkDown is not null)
+        {
+            cascade.Doubt6();
         }
 
         foreach (LinkMessage link in conf.Index == NetConfConstants.NETCONFA_IFINDEX_ALL ? _links.Values : _links.Values.Where(l => l.Index == conf.Index))
@@ -185,6 +206,7 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
         else if (before.IsUp != now.IsUp || IsRunning(before) != IsRunning(now))
         {
             cascade.Apply();
+            cascade.Doubt6();
             cascade.Doubt(); // members of multipath routes come back to life, silently
         }
     }
@@ -194,8 +216,10 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
 
     private Wire.Interface Join(LinkMessage link)
     {
-        Settings own = _settings.GetValueOrDefault(link.Index);
-        Settings all = _settings.GetValueOrDefault(NetConfConstants.NETCONFA_IFINDEX_ALL);
+        Settings own = _settings.GetValueOrDefault((Rtm.AF_INET, link.Index));
+        Settings all = _settings.GetValueOrDefault((Rtm.AF_INET, NetConfConstants.NETCONFA_IFINDEX_ALL));
+        Settings own6 = _settings.GetValueOrDefault((Rtm.AF_INET6, link.Index));
+        Settings all6 = _settings.GetValueOrDefault((Rtm.AF_INET6, NetConfConstants.NETCONFA_IFINDEX_ALL));
         return new Wire.Interface
         {
             Ifindex = (uint)link.Index,
@@ -211,17 +235,22 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
             Forwarding = own.Forwarding, // IN_DEV_FORWARD asks the interface alone; "all" is copied into each
             RpFilter = Math.Max(own.RpFilter, all.RpFilter), // IN_DEV_MAXCONF
             IgnoreRoutesWithLinkdown = own.IgnoreRoutesWithLinkDown || all.IgnoreRoutesWithLinkDown, // IN_DEV_ORCONF
-            ProxyArp = own.ProxyArp || all.ProxyArp, // IN_DEV_ORCONF
+            ProxyArp = own.ProxyNeighbour || all.ProxyNeighbour, // IN_DEV_ORCONF
+            Forwarding6 = all6.Forwarding, // ip6_forward asks for nothing else, force_forwarding aside (see ipv6.md)
+            IgnoreRoutesWithLinkdown6 = own6.IgnoreRoutesWithLinkDown, // ip6_ignore_linkdown; "all" is copied into each
+            ProxyNdp = own6.ProxyNeighbour || all6.ProxyNeighbour,
+            Mtu6 = link.Mtu6,
+            Ipv6Disabled = link.Ipv6Disabled,
         };
     }
 
-    private readonly record struct Settings(bool Forwarding, uint RpFilter, bool IgnoreRoutesWithLinkDown, bool ProxyArp)
+    private readonly record struct Settings(bool Forwarding, uint RpFilter, bool IgnoreRoutesWithLinkDown, bool ProxyNeighbour)
     {
         /// <summary>Changed by what a message carries; events carry only what changed.</summary>
         public Settings With(NetConfMessage m) => new(
             m.Forwarding ?? Forwarding,
             m.RpFilter ?? RpFilter,
             m.IgnoreRoutesWithLinkDown ?? IgnoreRoutesWithLinkDown,
-            m.ProxyNeighbour ?? ProxyArp);
+            m.ProxyNeighbour ?? ProxyNeighbour);
     }
 }

@@ -6,10 +6,9 @@ using Wire = FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.CacheManager.Features.Neighbour;
 
-/// <summary>Destination in host byte order.</summary>
-public readonly record struct NeighbourKey(int Index, uint Destination);
+public readonly record struct NeighbourKey(int Index, InetAddress Destination);
 
-/// <summary>IPv4 neighbours, without proxy entries.</summary>
+/// <summary>Neighbours of both families, without proxy entries.</summary>
 public sealed class NeighbourFeature : CachedFeature<NeighbourKey, Wire.Neighbour>
 {
     private readonly Wire.NeighbourBatch _batch = new();
@@ -29,12 +28,12 @@ public sealed class NeighbourFeature : CachedFeature<NeighbourKey, Wire.Neighbou
             return EventOutcome.Malformed;
         }
 
-        if (m.Family != Rtm.AF_INET || m.IsProxy)
+        if (m.Family is not (Rtm.AF_INET or Rtm.AF_INET6) || m.IsProxy)
         {
             return EventOutcome.Ignored;
         }
 
-        NeighbourKey key = new(m.Index, m.Destination.V4);
+        NeighbourKey key = new(m.Index, m.Destination);
         if (message.Type == Rtm.RTM_NEWNEIGH)
         {
             Put(key, ToWire(m));
@@ -60,12 +59,12 @@ public sealed class NeighbourFeature : CachedFeature<NeighbourKey, Wire.Neighbou
     }
 
     protected override void Dump(NetlinkSocket socket, Dictionary<NeighbourKey, Wire.Neighbour> fresh) =>
-        NetlinkDump.Run(socket, () => NeighbourMessage.Dump(Rtm.AF_INET), fresh.Clear, Urgent, (scoped in NetlinkMessage m) =>
+        NetlinkDump.BothFamilies(socket, NeighbourMessage.Dump, fresh, Urgent, (scoped in NetlinkMessage m, Dictionary<NeighbourKey, Wire.Neighbour> found) =>
         {
             NeighbourMessage n = NeighbourMessage.TryParse(in m, out NeighbourMessage? parsed) ? parsed : throw NetlinkDump.Malformed(in m);
             if (!n.IsProxy)
             {
-                fresh[new NeighbourKey(n.Index, n.Destination.V4)] = ToWire(n);
+                found[new NeighbourKey(n.Index, n.Destination)] = ToWire(n);
             }
         });
 
@@ -74,7 +73,7 @@ public sealed class NeighbourFeature : CachedFeature<NeighbourKey, Wire.Neighbou
 
     protected override void AppendDelete(NeighbourKey key) => _batch.Updates.Add(new Wire.NeighbourBatch.Types.Update
     {
-        Delete = new Wire.NeighbourKey { Ifindex = (uint)key.Index, Destination = ByteString.CopyFrom(InetAddress.FromV4(key.Destination).ToArray()) },
+        Delete = new Wire.NeighbourKey { Ifindex = (uint)key.Index, Destination = ByteString.CopyFrom(key.Destination.ToArray()) },
     });
 
     protected override IMessage Batch(ulong observedNs)

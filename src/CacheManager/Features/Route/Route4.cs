@@ -9,33 +9,42 @@ public readonly record struct RouteKey4(uint Table, uint Destination, uint Metri
 }
 
 /// <summary>
-/// A route without its identity, 48 bytes, made for millions. Its one way out over IPv4 stands in Index, Gateway (host byte
-/// order, 0 on-link) and NexthopFlags; anything else stands in Multipath. A route by nexthop object has neither.
+/// A route without its identity; immutable, and shared by all routes that say the same (see RoutePool), for there are
+/// millions of routes and few ways out. Its one way out over IPv4 stands in Index, Gateway (host byte order, 0 on-link) and
+/// NexthopFlags; anything else stands in Multipath. A route by nexthop object has neither.
 /// </summary>
-public struct Route4 : IEquatable<Route4>
+public sealed record Route4
 {
-    public uint PreferredSource;
-    public uint Mtu;
-    public uint NexthopId;
+    public uint PreferredSource { get; init; }
+
+    public uint Mtu { get; init; }
+
+    public uint NexthopId { get; init; }
 
     /// <summary>rtm_flags</summary>
-    public uint Flags;
-    public int Index;
-    public uint Gateway;
-    public RouteNexthop[]? Multipath;
-    public byte Type;
-    public byte Protocol;
-    public byte Scope;
-    public byte NexthopFlags;
-    public bool Encap;
+    public uint Flags { get; init; }
 
-    public static bool operator ==(in Route4 a, in Route4 b) => a.Equals(b);
+    public int Index { get; init; }
 
-    public static bool operator !=(in Route4 a, in Route4 b) => !a.Equals(b);
+    public uint Gateway { get; init; }
+
+    public RouteNexthop[]? Multipath { get; init; }
+
+    public byte Type { get; init; }
+
+    public byte Protocol { get; init; }
+
+    public byte Scope { get; init; }
+
+    public byte NexthopFlags { get; init; }
+
+    public bool Encap { get; init; }
 
     public static Route4 Of(in RouteMessage m)
     {
-        Route4 r = new()
+        // What the kernel says beside a nexthop object is stale as soon as the object changes: whoever wants it asks the object.
+        bool single = m.NexthopId == 0 && m.Multipath is null && m.Single.Gateway.Length <= 4;
+        return new Route4
         {
             PreferredSource = m.PreferredSource.V4,
             Mtu = m.Mtu,
@@ -44,36 +53,19 @@ public struct Route4 : IEquatable<Route4>
             Type = m.Type,
             Protocol = m.Protocol,
             Scope = m.Scope,
+            Index = single ? m.Single.Index : 0,
+            Gateway = single ? m.Single.Gateway.V4 : 0,
+            NexthopFlags = single ? m.Single.Flags : (byte)0,
+            Encap = single && m.Single.Encap,
+            Multipath = single || m.NexthopId != 0 ? null : m.Multipath ?? [m.Single], // "via inet6"
         };
-        if (m.NexthopId != 0)
-        {
-            // What the kernel says beside a nexthop object is stale as soon as the object changes: whoever wants it asks the object.
-            return r;
-        }
-
-        if (m.Multipath is not null)
-        {
-            r.Multipath = m.Multipath;
-        }
-        else if (m.Single.Gateway.Length > 4)
-        {
-            r.Multipath = [m.Single]; // "via inet6"
-        }
-        else
-        {
-            r.Index = m.Single.Index;
-            r.Gateway = m.Single.Gateway.V4;
-            r.NexthopFlags = m.Single.Flags;
-            r.Encap = m.Single.Encap;
-        }
-
-        return r;
     }
 
-    public readonly bool Equals(Route4 other) => Flags == other.Flags && NexthopFlags == other.NexthopFlags && IsSame(in other) && SameMemberFlags(other.Multipath);
+    public bool Equals(Route4? other) => ReferenceEquals(this, other)
+        || (other is not null && Flags == other.Flags && NexthopFlags == other.NexthopFlags && IsSame(other) && SameMemberFlags(other.Multipath));
 
     /// <summary>The same route to the kernel (the same fib_info and type), whatever state its nexthops are in.</summary>
-    public readonly bool IsSame(in Route4 other)
+    public bool IsSame(Route4 other)
     {
         if (Type != other.Type || Protocol != other.Protocol || Scope != other.Scope || NexthopId != other.NexthopId
             || PreferredSource != other.PreferredSource || Mtu != other.Mtu || Index != other.Index || Gateway != other.Gateway || Encap != other.Encap
@@ -94,11 +86,18 @@ public struct Route4 : IEquatable<Route4>
         return true;
     }
 
-    public override readonly bool Equals(object? obj) => obj is Route4 r && Equals(r);
+    public override int GetHashCode()
+    {
+        int hash = HashCode.Combine(Type, Protocol, PreferredSource, NexthopId, Index, Gateway, Flags, NexthopFlags);
+        foreach (RouteNexthop n in Multipath ?? [])
+        {
+            hash = HashCode.Combine(hash, n.Index, n.Gateway, n.Weight, n.Flags);
+        }
 
-    public override readonly int GetHashCode() => HashCode.Combine(Type, NexthopId, Index, Gateway);
+        return hash;
+    }
 
-    private readonly bool SameMemberFlags(RouteNexthop[]? other)
+    private bool SameMemberFlags(RouteNexthop[]? other)
     {
         for (int i = 0; i < (Multipath?.Length ?? 0); i++)
         {

@@ -16,17 +16,22 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
     private const int KeptGateways = 4096;
     private readonly Cascade _cascade;
     private readonly InterfaceFeature _interfaces;
+    private readonly Route6Feature _ipv6;
     private readonly Wire.RouteBatch _batch = new();
     private readonly List<Wire.RouteBatch.Types.Update> _spare = [];
     private readonly Dictionary<uint, ByteString> _gateways = [];
     private Dictionary<RouteKey4, List<Route4>> _behind = [];
+    private readonly RoutePool<Route4> _pool;
     private int _used;
 
-    public RouteFeature(Cascade cascade, InterfaceFeature interfaces)
+    /// <param name="ipv6">Takes the messages that are about IPv6.</param>
+    public RouteFeature(Cascade cascade, InterfaceFeature interfaces, Route6Feature ipv6)
     {
+        _ipv6 = ipv6;
         _cascade = cascade;
         _interfaces = interfaces;
-        cascade.Routes = ApplyCascade;
+        cascade.Routes += ApplyCascade;
+        _pool = new RoutePool<Route4>(() => Cache.Values.Concat(_behind.Values.SelectMany(o => o)));
     }
 
     public override Wire.ObjectKind Kind => Wire.ObjectKind.Route;
@@ -44,21 +49,26 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             return EventOutcome.Malformed;
         }
 
+        if (m.Family == Rtm.AF_INET6)
+        {
+            return _ipv6.Apply(message.Type, message.Flags, in m);
+        }
+
         if (m.Family != Rtm.AF_INET || m.IsCloned)
         {
             return EventOutcome.Ignored;
         }
 
         RouteKey4 key = RouteKey4.Of(in m);
-        Route4 route = Route4.Of(in m);
+        Route4 route = _pool.Share(Route4.Of(in m));
         _cascade.Apply();
         if (message.Type == Rtm.RTM_NEWROUTE)
         {
-            Insert(key, in route, message.Flags);
+            Insert(key, route, message.Flags);
         }
         else
         {
-            Delete(key, in route);
+            Delete(key, route);
         }
 
         return EventOutcome.Applied;
@@ -81,9 +91,10 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             }
 
             RouteKey4 key = RouteKey4.Of(in r);
-            if (!r.IsCloned && !fresh.TryAdd(key, Route4.Of(in r)))
+            Route4 route = _pool.Share(Route4.Of(in r));
+            if (!r.IsCloned && !fresh.TryAdd(key, route))
             {
-                Others(behind, key).Add(Route4.Of(in r));
+                Others(behind, key).Add(route);
             }
         });
         _behind = behind;
@@ -190,18 +201,17 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
     }
 
     /// <summary>fib_table_insert (net/ipv4/fib_trie.c): replace the first, append behind the last, or stand before the first.</summary>
-    private void Insert(RouteKey4 key, in Route4 route, ushort flags)
+    private void Insert(RouteKey4 key, Route4 route, ushort flags)
     {
-        if (!Cache.TryGetValue(key, out Route4 first) || first.IsSame(in route))
+        if (!Cache.TryGetValue(key, out Route4? first) || first.IsSame(route))
         {
-            Put(key, in route);
+            Put(key, route);
             return;
         }
 
         if (_behind.TryGetValue(key, out List<Route4>? others))
         {
-            Route4 wanted = route;
-            int same = others.FindIndex(o => o.IsSame(in wanted));
+            int same = others.FindIndex(o => o.IsSame(route));
             if (same >= 0)
             {
                 others[same] = route; // an event older than the dump, or a nexthop object's change announced for all its routes
@@ -211,7 +221,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
 
         if ((flags & Nlm.NLM_F_REPLACE) != 0)
         {
-            Put(key, in route);
+            Put(key, route);
         }
         else if ((flags & Nlm.NLM_F_APPEND) != 0)
         {
@@ -220,25 +230,24 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
         else
         {
             Others(_behind, key).Insert(0, first);
-            Put(key, in route);
+            Put(key, route);
         }
     }
 
-    private void Delete(RouteKey4 key, in Route4 route)
+    private void Delete(RouteKey4 key, Route4 route)
     {
-        if (!Cache.TryGetValue(key, out Route4 first))
+        if (!Cache.TryGetValue(key, out Route4? first))
         {
             return;
         }
 
-        if (first.IsSame(in route))
+        if (first.IsSame(route))
         {
             RemoveFirst(key);
             return;
         }
 
-        Route4 wanted = route;
-        int i = _behind.TryGetValue(key, out List<Route4>? others) ? others.FindIndex(o => o.IsSame(in wanted)) : -1;
+        int i = _behind.TryGetValue(key, out List<Route4>? others) ? others.FindIndex(o => o.IsSame(route)) : -1;
         if (i < 0)
         {
             _cascade.Doubt(); // an event older than the dump, or something we don't understand
@@ -267,49 +276,36 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             _behind.Remove(key);
         }
 
-        Put(key, in next);
+        Put(key, next);
     }
 
     private void ApplyCascade()
     {
         foreach (RouteKey4 key in _behind.Keys.ToList())
         {
-            List<Route4> others = _behind[key];
-            for (int i = others.Count - 1; i >= 0; i--)
-            {
-                Route4 r = others[i];
-                if (!Survives(key, ref r))
-                {
-                    others.RemoveAt(i);
-                }
-                else
-                {
-                    others[i] = r;
-                }
-            }
-
-            if (others.Count == 0)
+            List<Route4> left = [.. _behind[key].Select(r => Aftermath(key, r)).OfType<Route4>()];
+            _behind[key] = left;
+            if (left.Count == 0)
             {
                 _behind.Remove(key);
             }
         }
 
-        List<(RouteKey4 Key, Route4 Route, bool Survives)> changes = [];
+        List<(RouteKey4 Key, Route4? After)> changes = [];
         foreach ((RouteKey4 key, Route4 route) in Cache)
         {
-            Route4 r = route;
-            bool survives = Survives(key, ref r);
-            if (!survives || !r.Equals(route))
+            Route4? after = Aftermath(key, route);
+            if (!ReferenceEquals(after, route))
             {
-                changes.Add((key, r, survives));
+                changes.Add((key, after));
             }
         }
 
-        foreach ((RouteKey4 key, Route4 route, bool survives) in changes)
+        foreach ((RouteKey4 key, Route4? after) in changes)
         {
-            if (survives)
+            if (after is not null)
             {
-                Put(key, in route);
+                Put(key, after);
             }
             else
             {
@@ -318,54 +314,55 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
         }
     }
 
-    private bool Survives(RouteKey4 key, ref Route4 r)
+    /// <summary>What the causes noted in the cascade leave of a route: itself, itself with dead ways, or null.</summary>
+    private Route4? Aftermath(RouteKey4 key, Route4 r)
     {
         // fib_sync_down_addr looks only at the main table (VRF devices have their own).
         if (r.PreferredSource != 0 && key.Table == RouteConstants.RT_TABLE_MAIN && _cascade.DeadAddresses.Contains(r.PreferredSource))
         {
-            return false;
+            return null;
         }
 
         if (r.NexthopId != 0)
         {
-            return !_cascade.DeadNexthops.Contains(r.NexthopId);
+            return _cascade.DeadNexthops.Contains(r.NexthopId) ? null : r;
         }
 
-        if (r.Multipath is null)
+        if (r.Multipath is RouteNexthop[] members)
         {
-            if (r.Index == 0)
-            {
-                return true;
-            }
-
-            if (IsDead(r.Index, r.Scope))
-            {
-                return false;
-            }
-
-            if (LosesLink(r.Index, r.Scope))
-            {
-                r.NexthopFlags |= LinkDownFlags(r.Index);
-                r.Flags |= LinkDownFlags(r.Index);
-            }
-
-            return true;
+            return AftermathOfMultipath(r, members);
         }
 
-        return SurvivesMultipath(ref r);
+        if (r.Index == 0)
+        {
+            return r;
+        }
+
+        if (IsDead(r.Index, r.Scope))
+        {
+            return null;
+        }
+
+        if (!LosesLink(r.Index, r.Scope))
+        {
+            return r;
+        }
+
+        byte lost = LinkDownFlags(r.Index);
+        return _pool.Share(r with { NexthopFlags = (byte)(r.NexthopFlags | lost), Flags = r.Flags | lost });
     }
 
-    private bool SurvivesMultipath(ref Route4 r)
+    private Route4? AftermathOfMultipath(Route4 r, RouteNexthop[] members)
     {
         const byte DeadFlags = RouteConstants.RTNH_F_DEAD | RouteConstants.RTNH_F_LINKDOWN;
-        RouteNexthop[] members = r.Multipath!;
+        RouteNexthop[]? changed = null;
         bool alive = false;
         for (int i = 0; i < members.Length; i++)
         {
             RouteNexthop n = members[i];
             if (_cascade.Gone.Contains(n.Index))
             {
-                return false; // NETDEV_UNREGISTER takes the whole route
+                return null; // NETDEV_UNREGISTER takes the whole route
             }
 
             byte flags = IsDead(n.Index, r.Scope) ? DeadFlags
@@ -374,17 +371,12 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             alive |= !IsDead(n.Index, r.Scope) && ((n.Flags & RouteConstants.RTNH_F_DEAD) == 0 || _interfaces.IsUp(n.Index));
             if ((n.Flags | flags) != n.Flags)
             {
-                if (ReferenceEquals(members, r.Multipath))
-                {
-                    members = [.. members]; // the array may be the one that was published
-                }
-
-                members[i] = n with { Flags = (byte)(n.Flags | flags) };
+                changed ??= [.. members];
+                changed[i] = n with { Flags = (byte)(n.Flags | flags) };
             }
         }
 
-        r.Multipath = members;
-        return alive;
+        return !alive ? null : changed is null ? r : _pool.Share(r with { Multipath = changed });
     }
 
     private bool IsDead(int index, byte scope) =>

@@ -168,11 +168,10 @@ internal sealed class NexthopObjects(NexthopStore store)
                 return false;
             }
         }
-        else if (wire.Blackhole || wire.Fdb || wire.Encap || wire.Gateway.Length == 16)
+        else if (wire.Blackhole || wire.Fdb || wire.Encap)
         {
             r.Kind = NexthopKind.Punt;
-            r.Reason = wire.Blackhole ? PuntReason.Blackhole : wire.Encap ? PuntReason.Encapsulation
-                : wire.Gateway.Length == 16 ? PuntReason.ViaIpv6 : PuntReason.RouteUnsupported;
+            r.Reason = wire.Blackhole ? PuntReason.Blackhole : wire.Encap ? PuntReason.Encapsulation : PuntReason.RouteUnsupported;
         }
         else
         {

@@ -37,7 +37,7 @@ internal sealed class NexthopWords(
             return NexthopWord.Punt(PuntReason.Demoted);
         }
 
-        uint mtu = r.Mtu != 0 ? r.Mtu : i.Mtu;
+        uint mtu = MtuOf(in r, in i);
         if (r.Gateway.IsNone)
         {
             return NexthopWord.OnLink(r.IfIndex, mtu);
@@ -50,11 +50,23 @@ internal sealed class NexthopWords(
     /// <summary>Whether a group's member takes its share of the flows.</summary>
     public bool IsAlive(int nexthop) => IsAlive(records[nexthop]);
 
+    /// <summary>
+    /// IPv4: the route's own MTU, or the interface's (ip_dst_mtu_maybe_forward). IPv6: the smaller of the two, since ip6_forward
+    /// asks for the interface's own IPv6 MTU, and ip6_fragment then for the route's. (It passes what a locked MTU above the
+    /// interface's allows; we leave that to Linux.)
+    /// </summary>
+    private static uint MtuOf(in NexthopRecord r, in InterfaceRecord i) =>
+        r.Family != NexthopSpec.Ipv6 ? r.Mtu != 0 ? r.Mtu : i.Mtu
+        : r.Mtu != 0 ? Math.Min(r.Mtu, i.Mtu6) : i.Mtu6;
+
     private bool IsAlive(in NexthopRecord r) =>
         r.Kind switch
         {
             NexthopKind.Single => (r.Flags & NexthopSpec.Dead) == 0 && interfaces.TryGet(r.IfIndex, out InterfaceRecord i) && i.IsUp
-                && ((r.Flags & NexthopSpec.LinkDown) == 0 || i.IgnoreRoutesWithLinkdown == 0),
+                && ((r.Flags & NexthopSpec.LinkDown) == 0 || !IgnoresLinkDown(in r, in i)),
             _ => true, // a group in a group isn't Linux's; a worker that meets one punts
         };
+
+    private static bool IgnoresLinkDown(in NexthopRecord r, in InterfaceRecord i) =>
+        (r.Family == NexthopSpec.Ipv6 ? i.IgnoreRoutesWithLinkdown6 : i.IgnoreRoutesWithLinkdown) != 0;
 }

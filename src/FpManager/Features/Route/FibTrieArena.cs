@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using FastPathSync.FpManager.Memory;
+using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FpManager.Features.Route;
@@ -14,6 +16,7 @@ internal sealed unsafe class FibTrieArena
     private const int Small = 33;
 
     private readonly FibTrieHeader* _header;
+    private readonly byte* _units;
     private readonly Reclaimer _reclaimer;
     private readonly int _capacity;
     private readonly int _reserve;
@@ -23,9 +26,10 @@ internal sealed unsafe class FibTrieArena
     private uint _next = 1, _end;
     private int _freedSinceJoin;
 
-    public FibTrieArena(FibTrieHeader* header, int capacity, Reclaimer reclaimer)
+    public FibTrieArena(FibTrieReader reader, int capacity, Reclaimer reclaimer)
     {
-        _header = header;
+        _header = reader.Header;
+        _units = reader.Units;
         _capacity = capacity;
         _reserve = Math.Min(capacity / 32, 1 << 16);
         _reclaimer = reclaimer;
@@ -67,12 +71,26 @@ internal sealed unsafe class FibTrieArena
         return unit;
     }
 
-    /// <summary>Gives back what no worker can have seen.</summary>
+    /// <summary>Gives back what no worker can see.</summary>
     public void Release(uint unit, int size)
     {
+        if (size > Small)
+        {
+            GiveBackPages(unit, size, out _);
+        }
+
         Free += size;
         _freedSinceJoin += size;
         Keep(unit, size);
+    }
+
+    /// <summary>Makes a block all zero, which makes a large one sparse again.</summary>
+    public void Zero(uint unit, int size)
+    {
+        byte* from = GiveBackPages(unit, size, out byte* to);
+        byte* start = At(unit), end = At(unit + (uint)size);
+        NativeMemory.Clear(start, (nuint)(from - start));
+        NativeMemory.Clear(to, (nuint)(end - to));
     }
 
     /// <summary>Gives back what was published once: after a grace period.</summary>
@@ -95,6 +113,17 @@ internal sealed unsafe class FibTrieArena
                 from = i + 1;
             }
         }
+    }
+
+    private byte* At(uint unit) => _units + ((nuint)unit * FibTrieSegment.UnitBytes);
+
+    /// <summary>The whole pages of a block become holes: zero, and without memory.</summary>
+    private byte* GiveBackPages(uint unit, int size, out byte* to)
+    {
+        const nuint Page = 4096;
+        byte* from = (byte*)(((nuint)At(unit) + Page - 1) / Page * Page);
+        to = (byte*)((nuint)At(unit + (uint)size) / Page * Page);
+        return from < to && Libc.madvise(from, (nuint)(to - from), Libc.MADV_REMOVE) == 0 ? from : to = At(unit);
     }
 
     private uint Take(int size)

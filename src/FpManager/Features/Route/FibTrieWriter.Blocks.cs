@@ -18,7 +18,7 @@ public sealed unsafe partial class FibTrieWriter
     private static int NodeUnits(ulong children, ulong prefixes) =>
         (FibTrieSegment.NodeHeaderWords + BitOperations.PopCount(children) + BitOperations.PopCount(prefixes) + 3) / 4;
 
-    private static int ArrayUnits(int arrayLevel) => (12 << FibTrieSegment.ArrayBits(arrayLevel)) / FibTrieSegment.UnitBytes;
+    private static (ulong Children, ulong Prefixes) Bitmaps(byte* node) => (((ulong*)node)[0], ((ulong*)node)[1] & ~FibTrieSegment.NextWindow);
 
     /// <summary>The place in a node's prefix bitmap. The length must end inside the node.</summary>
     private static int PrefixBit(FibKey key, int length, int level)
@@ -41,23 +41,37 @@ public sealed unsafe partial class FibTrieWriter
     private static uint* PrefixWord(byte* node, int bit) =>
         FibTrieReader.ChildrenOf(node) + BitOperations.PopCount(*(ulong*)node) + BitOperations.PopCount(((ulong*)node)[1] & ((1ul << bit) - 1));
 
-    private byte* Block(uint reference) => _reader.Units + ((nuint)(reference & FibTrieSegment.UnitMask) * FibTrieSegment.UnitBytes);
+    private static uint UnitOf(uint reference) => reference / FibTrieSegment.UnitBytes;
+
+    private byte* Block(uint reference) => _reader.Units + (reference & FibTrieSegment.OffsetMask);
+
+    private FibArray ArrayAt(uint reference, int level) => new(Block(reference), reference, level);
 
     /// <summary>A node with one child and nothing else.</summary>
     private bool IsChain(uint reference)
     {
-        byte* block = Block(reference);
-        return (reference & (FibTrieSegment.ArrayFlag | FibTrieSegment.LeafFlag)) == 0 && ((ulong*)block)[1] == 0 && ulong.IsPow2(*(ulong*)block);
+        (ulong children, ulong prefixes) = Bitmaps(Block(reference));
+        return (reference & (FibTrieSegment.ArrayFlag | FibTrieSegment.LeafFlag)) == 0 && prefixes == 0 && ulong.IsPow2(children);
     }
 
     private int UnitsOf(uint reference, int level)
     {
         byte* block = Block(reference);
-        return (reference & FibTrieSegment.LeafFlag) != 0 ? LeafUnits(*(uint*)(block + 8))
-            : (reference & FibTrieSegment.ArrayFlag) != 0 ? ArrayUnits(ArrayLevel(level))
-            : NodeUnits(((ulong*)block)[0], ((ulong*)block)[1]);
+        if ((reference & FibTrieSegment.LeafFlag) != 0)
+        {
+            return LeafUnits(*(uint*)(block + 8));
+        }
+
+        if ((reference & FibTrieSegment.ArrayFlag) != 0)
+        {
+            return ArrayAt(reference, level).Units;
+        }
+
+        (ulong children, ulong prefixes) = Bitmaps(block);
+        return NodeUnits(children, prefixes);
     }
 
+    /// <summary>A reference to a new block, 0 when there is no room.</summary>
     private uint Make(int units)
     {
         uint unit = _arena.Allocate(units, _removing);
@@ -66,20 +80,20 @@ public sealed unsafe partial class FibTrieWriter
             _made.Add((unit, units));
         }
 
-        return unit;
+        return unit * FibTrieSegment.UnitBytes;
     }
 
-    private void Drop(uint reference, int level) => _dropped.Add((reference & FibTrieSegment.UnitMask, UnitsOf(reference, level)));
+    private void Drop(uint reference, int level) => _dropped.Add((UnitOf(reference), UnitsOf(reference, level)));
 
     private uint MakeLeaf(FibKey key, uint entry)
     {
-        uint unit = Make(LeafUnits(entry));
-        if (unit == 0)
+        uint made = Make(LeafUnits(entry));
+        if (made == 0)
         {
             return 0;
         }
 
-        byte* leaf = Block(unit);
+        byte* leaf = Block(made);
         *(ulong*)leaf = key.High;
         *(ulong*)(leaf + 8) = entry;
         if (FibEntry.Depth(entry) > 64)
@@ -88,43 +102,43 @@ public sealed unsafe partial class FibTrieWriter
             *(ulong*)(leaf + 24) = 0;
         }
 
-        return unit | FibTrieSegment.LeafFlag;
+        return made | FibTrieSegment.LeafFlag;
     }
 
-    private uint MakeNode(ulong children, ulong prefixes, uint first, uint second = 0)
+    private uint MakeNode(int level, ulong children, ulong prefixes, uint first, uint second = 0)
     {
-        uint unit = Make(NodeUnits(children, prefixes));
-        if (unit != 0)
+        uint made = Make(NodeUnits(children, prefixes));
+        if (made != 0)
         {
-            byte* node = Block(unit);
+            byte* node = Block(made);
             ((ulong*)node)[0] = children;
-            ((ulong*)node)[1] = prefixes;
+            ((ulong*)node)[1] = prefixes | (FibTrieSegment.IsWindowLevel(level) ? FibTrieSegment.NextWindow : 0);
             FibTrieReader.ChildrenOf(node)[0] = first;
             FibTrieReader.ChildrenOf(node)[1] = second;
         }
 
-        return unit;
+        return made;
     }
 
     /// <summary>The node with one child or prefix more (its word is given), or one less.</summary>
     private uint Clone(byte* node, ulong children, ulong prefixes, uint word)
     {
-        uint unit = Make(NodeUnits(children, prefixes));
-        if (unit == 0)
+        uint cloned = Make(NodeUnits(children, prefixes));
+        if (cloned == 0)
         {
             return 0;
         }
 
-        ulong oldChildren = ((ulong*)node)[0], oldPrefixes = ((ulong*)node)[1];
+        (ulong oldChildren, ulong oldPrefixes) = Bitmaps(node);
         int old = BitOperations.PopCount(oldChildren) + BitOperations.PopCount(oldPrefixes);
         bool more = BitOperations.PopCount(children) + BitOperations.PopCount(prefixes) > old;
         ulong changed = children ^ oldChildren;
         int at = changed != 0
             ? BitOperations.PopCount(children & (changed - 1))
             : BitOperations.PopCount(children) + BitOperations.PopCount(prefixes & ((prefixes ^ oldPrefixes) - 1));
-        byte* made = Block(unit);
+        byte* made = Block(cloned);
         ((ulong*)made)[0] = children;
-        ((ulong*)made)[1] = prefixes;
+        ((ulong*)made)[1] = prefixes | (((ulong*)node)[1] & FibTrieSegment.NextWindow);
         uint* from = FibTrieReader.ChildrenOf(node), to = FibTrieReader.ChildrenOf(made);
         new ReadOnlySpan<uint>(from, at).CopyTo(new Span<uint>(to, at));
         if (more)
@@ -137,7 +151,7 @@ public sealed unsafe partial class FibTrieWriter
             new ReadOnlySpan<uint>(from + at + 1, old - at - 1).CopyTo(new Span<uint>(to + at, old - at - 1));
         }
 
-        return unit;
+        return cloned;
     }
 
     /// <summary>A leaf and another prefix where the leaf was: nodes down to where they part.</summary>
@@ -154,29 +168,29 @@ public sealed unsafe partial class FibTrieWriter
             if (newEnds)
             {
                 ulong newBit = 1ul << PrefixBit(key, length, level);
-                return newBit < oldBit ? MakeNode(0, oldBit | newBit, entry, oldEntry) : MakeNode(0, oldBit | newBit, oldEntry, entry);
+                return newBit < oldBit ? MakeNode(level, 0, oldBit | newBit, entry, oldEntry) : MakeNode(level, 0, oldBit | newBit, oldEntry, entry);
             }
 
             uint made = MakeLeaf(key, entry);
-            return made == 0 ? 0 : MakeNode(1ul << FibTrieSegment.Digit(key.High, key.Low, level), oldBit, made, oldEntry);
+            return made == 0 ? 0 : MakeNode(level, 1ul << FibTrieSegment.Digit(key.High, key.Low, level), oldBit, made, oldEntry);
         }
 
         int oldDigit = FibTrieSegment.Digit(oldKey.High, oldKey.Low, level), newDigit = FibTrieSegment.Digit(key.High, key.Low, level);
         if (newEnds)
         {
-            return MakeNode(1ul << oldDigit, 1ul << PrefixBit(key, length, level), leaf, entry);
+            return MakeNode(level, 1ul << oldDigit, 1ul << PrefixBit(key, length, level), leaf, entry);
         }
 
         if (oldDigit == newDigit)
         {
             uint below = Fork(level + FibTrieSegment.Stride, leaf, key, length, entry);
-            return below == 0 ? 0 : MakeNode(1ul << oldDigit, 0, below);
+            return below == 0 ? 0 : MakeNode(level, 1ul << oldDigit, 0, below);
         }
 
         uint other = MakeLeaf(key, entry);
         return other == 0 ? 0
-            : newDigit < oldDigit ? MakeNode((1ul << oldDigit) | (1ul << newDigit), 0, other, leaf)
-            : MakeNode((1ul << oldDigit) | (1ul << newDigit), 0, leaf, other);
+            : newDigit < oldDigit ? MakeNode(level, (1ul << oldDigit) | (1ul << newDigit), 0, other, leaf)
+            : MakeNode(level, (1ul << oldDigit) | (1ul << newDigit), 0, leaf, other);
     }
 
     /// <summary>Every block of a subtree, as its first unit and its size.</summary>
@@ -191,10 +205,10 @@ public sealed unsafe partial class FibTrieWriter
         int units = UnitsOf(reference, level);
         if ((reference & FibTrieSegment.ArrayFlag) != 0)
         {
-            int arrayLevel = ArrayLevel(level), bits = FibTrieSegment.ArrayBits(arrayLevel);
-            for (int i = 0; i < 1 << bits; i++)
+            FibArray array = ArrayAt(reference, level);
+            for (int i = 0; i < array.Size; i++)
             {
-                EachBlock(((FibArraySlot*)b)[i].Child, arrayLevel + bits, block);
+                EachBlock(array.Slots[i].Child, array.End, block);
             }
         }
         else if ((reference & FibTrieSegment.LeafFlag) == 0)
@@ -206,7 +220,7 @@ public sealed unsafe partial class FibTrieWriter
             }
         }
 
-        block(reference & FibTrieSegment.UnitMask, units);
+        block(UnitOf(reference), units);
     }
 
     /// <summary>Every prefix of a subtree, as its key and its entry.</summary>
@@ -226,11 +240,21 @@ public sealed unsafe partial class FibTrieWriter
 
         if ((reference & FibTrieSegment.ArrayFlag) != 0)
         {
-            EachInArray((FibArraySlot*)b, ArrayLevel(level), key, prefix);
+            FibArray array = ArrayAt(reference, level);
+            for (int i = 0; i < array.Size; i++)
+            {
+                if (i > 0 && array.OwnEntries[i] != 0)
+                {
+                    prefix(array.KeyOfOwn(key, i), array.OwnEntries[i]);
+                }
+
+                EachPrefix(array.Slots[i].Child, array.End, array.KeyOfSlot(key, i), prefix);
+            }
+
             return;
         }
 
-        (ulong children, ulong prefixes) = (((ulong*)b)[0], ((ulong*)b)[1]);
+        (ulong children, ulong prefixes) = Bitmaps(b);
         for (; prefixes != 0; prefixes &= prefixes - 1)
         {
             int bit = BitOperations.TrailingZeroCount(prefixes);

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
@@ -19,18 +20,19 @@ public sealed unsafe partial class FibTrieWriter
     private readonly FibTrieArena _arena;
     private readonly Reclaimer _reclaimer;
     private readonly HashSet<int> _closing = [];
-    private readonly Dictionary<int, int[]> _underTop = [];
+    private readonly Dictionary<int, ushort[]> _underTop = [];
+    private readonly uint* _scratch = (uint*)NativeMemory.AllocZeroed(sizeof(uint));
     private readonly List<(uint Unit, int Size)> _made = [];
     private readonly List<(uint Unit, int Size)> _dropped = [];
     private readonly Step[] _path = new Step[32];
-    private bool _removing;
+    private bool _removing, _unseen;
 
     /// <summary>Attaches to the tries as they stand, and mends what a writer that died inside an array left half done.</summary>
     public FibTrieWriter(Segment segment, Reclaimer reclaimer)
     {
         _reader = FibTrieSegment.Reader(segment);
         _reclaimer = reclaimer;
-        _arena = new FibTrieArena(_reader.Header, (int)segment.Header.Capacity, reclaimer);
+        _arena = new FibTrieArena(_reader, (int)segment.Header.Capacity, reclaimer);
         if (_reader.Header->Roots != 0)
         {
             TakeUp();
@@ -105,7 +107,7 @@ public sealed unsafe partial class FibTrieWriter
             return FibEntry.Nexthop(_reader.Roots[slot].Default);
         }
 
-        uint* found = Find(slot, prefix, length, out _);
+        uint* found = Find(&_reader.Roots[slot].Child, FibTrieSegment.FirstLevel, prefix, length, out _);
         return found == null ? 0 : FibEntry.Nexthop(*found);
     }
 
@@ -121,7 +123,7 @@ public sealed unsafe partial class FibTrieWriter
             return true;
         }
 
-        uint* found = Find(slot, prefix, length, out int last);
+        uint* found = Find(&root->Child, FibTrieSegment.FirstLevel, prefix, length, out int last);
         if (found != null)
         {
             Replace(found, prefix, length, last, entry);
@@ -152,7 +154,7 @@ public sealed unsafe partial class FibTrieWriter
             return true;
         }
 
-        if (Find(slot, prefix, length, out int last) == null)
+        if (Find(&root->Child, FibTrieSegment.FirstLevel, prefix, length, out int last) == null)
         {
             return true;
         }
@@ -166,11 +168,7 @@ public sealed unsafe partial class FibTrieWriter
 
         Commit();
         root->Prefixes--;
-        if (length >= FibTrieSegment.TopBits && _underTop.TryGetValue(slot, out int[]? under))
-        {
-            under[FibTrieSegment.ArrayIndex(prefix.High, FibTrieSegment.TopLevel)]--;
-        }
-
+        CountUnderTop(slot, prefix, length, -1);
         return true;
     }
 
@@ -224,11 +222,12 @@ public sealed unsafe partial class FibTrieWriter
         return mended;
     }
 
-    /// <summary>The word that holds the entry of exactly this prefix, or null. The way down to it, or to where it would be, is in _path[0..last].</summary>
-    private uint* Find(int slot, FibKey key, int length, out int last)
+    /// <summary>
+    /// The word that holds the entry of exactly this prefix, or null; looked for from a reference of this level down. The way to
+    /// it, or to where it would be, is in _path[0..last].
+    /// </summary>
+    private uint* Find(uint* where, int level, FibKey key, int length, out int last)
     {
-        uint* where = &_reader.Roots[slot].Child;
-        int level = FibTrieSegment.FirstLevel;
         for (last = 0; ; last++)
         {
             _path[last] = new Step { Where = where, Level = level };
@@ -246,20 +245,19 @@ public sealed unsafe partial class FibTrieWriter
 
             if ((reference & FibTrieSegment.ArrayFlag) != 0)
             {
-                level = ArrayLevel(level);
-                int end = level + FibTrieSegment.ArrayBits(level);
-                if (length < end)
+                FibArray array = ArrayAt(reference, level);
+                if (length < array.End)
                 {
-                    uint* own = OwnEntry((FibArraySlot*)block, level, key, length);
+                    uint* own = array.Own(key, length);
                     return *own == 0 ? null : own;
                 }
 
-                where = &((FibArraySlot*)block)[FibTrieSegment.ArrayIndex(key.High, level)].Child;
-                level = end;
+                where = &array.SlotOf(key)->Child;
+                level = array.End;
                 continue;
             }
 
-            ulong children = ((ulong*)block)[0], prefixes = ((ulong*)block)[1];
+            (ulong children, ulong prefixes) = Bitmaps(block);
             if (length < level + FibTrieSegment.Stride)
             {
                 int bit = PrefixBit(key, length, level);
@@ -288,8 +286,7 @@ public sealed unsafe partial class FibTrieWriter
         Volatile.Write(ref *found, entry);
         if ((*_path[last].Where & FibTrieSegment.ArrayFlag) != 0)
         {
-            int level = ArrayLevel(_path[last].Level);
-            Push((FibArraySlot*)Block(*_path[last].Where), level, prefix, length, entry, onlyThis: true);
+            ArrayAt(*_path[last].Where, _path[last].Level).Push(prefix, length, entry, onlyThis: true);
         }
     }
 
@@ -309,12 +306,12 @@ public sealed unsafe partial class FibTrieWriter
         }
         else if ((reference & FibTrieSegment.ArrayFlag) != 0)
         {
-            PutOwn((FibArraySlot*)block, ArrayLevel(level), prefix, length, entry);
+            ArrayAt(reference, level).Put(prefix, length, entry);
             return true;
         }
         else
         {
-            (ulong children, ulong prefixes) = (((ulong*)block)[0], ((ulong*)block)[1]);
+            (ulong children, ulong prefixes) = Bitmaps(block);
             if (length < level + FibTrieSegment.Stride)
             {
                 changed = Clone(block, children, prefixes | (1ul << PrefixBit(prefix, length, level)), entry);
@@ -344,7 +341,7 @@ public sealed unsafe partial class FibTrieWriter
         byte* block = Block(reference);
         if ((reference & FibTrieSegment.ArrayFlag) != 0)
         {
-            if (TakeOwn((FibArraySlot*)block, ArrayLevel(level), prefix, length))
+            if (ArrayAt(reference, level).Take(prefix, length))
             {
                 Drop(reference, level);
                 Publish(last, 0);
@@ -355,7 +352,8 @@ public sealed unsafe partial class FibTrieWriter
 
         if ((reference & FibTrieSegment.LeafFlag) == 0)
         {
-            return Shrink(last, ((ulong*)block)[0], ((ulong*)block)[1] & ~(1ul << PrefixBit(prefix, length, level)), prefix);
+            (ulong children, ulong prefixes) = Bitmaps(block);
+            return Shrink(last, children, prefixes & ~(1ul << PrefixBit(prefix, length, level)), prefix);
         }
 
         Drop(reference, level);
@@ -365,9 +363,8 @@ public sealed unsafe partial class FibTrieWriter
             return true;
         }
 
-        byte* parent = Block(*_path[last - 1].Where);
-        ulong gone = 1ul << FibTrieSegment.Digit(prefix.High, prefix.Low, _path[last - 1].Level);
-        return Shrink(last - 1, ((ulong*)parent)[0] & ~gone, ((ulong*)parent)[1], prefix);
+        (ulong others, ulong itsPrefixes) = Bitmaps(Block(*_path[last - 1].Where));
+        return Shrink(last - 1, others & ~(1ul << FibTrieSegment.Digit(prefix.High, prefix.Low, _path[last - 1].Level)), itsPrefixes, prefix);
     }
 
     /// <summary>A node that loses a child or a prefix: a smaller node takes its place, or a leaf does, and perhaps its parents' too.</summary>
@@ -420,22 +417,28 @@ public sealed unsafe partial class FibTrieWriter
             return;
         }
 
-        int level = _path[at - 1].Level;
-        uint* held = FibTrieSegment.OwnEntries((FibArraySlot*)Block(*_path[at - 1].Where), ArrayLevel(level));
-        *held += old == 0 ? 1 : uint.MaxValue;
-        if (*held == 0)
+        uint* holds = ArrayAt(*_path[at - 1].Where, _path[at - 1].Level).Holds;
+        *holds += old == 0 ? 1 : uint.MaxValue;
+        if (*holds == 0)
         {
-            Drop(*_path[at - 1].Where, level);
+            Drop(*_path[at - 1].Where, _path[at - 1].Level);
             Publish(at - 1, 0);
         }
     }
 
-    /// <summary>What was replaced is reused after a grace period.</summary>
+    /// <summary>What was replaced is reused after a grace period, or at once if no worker can have seen it.</summary>
     private void Commit()
     {
         foreach ((uint unit, int size) in _dropped)
         {
-            _arena.Retire(unit, size);
+            if (_unseen)
+            {
+                _arena.Release(unit, size);
+            }
+            else
+            {
+                _arena.Retire(unit, size);
+            }
         }
 
         _made.Clear();

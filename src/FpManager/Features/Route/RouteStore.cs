@@ -15,7 +15,7 @@ public sealed class RouteStore
 {
     public const uint TableDefault = 253, TableMain = 254, TableLocal = 255;
 
-    private const byte TypeUnicast = 1, TypeLocal = 2, ProtocolKernel = 2;
+    private const byte ProtocolKernel = 2;
 
     private readonly RecordTableWriter<RouteRecord> _records;
     private readonly Dictionary<RouteKey, int> _slots = [];
@@ -181,7 +181,7 @@ public sealed class RouteStore
 
     private void CountSpecial(in RouteRecord r, int by)
     {
-        CustomLocalRoutes += r.Type == TypeLocal && r.Table == TableLocal && r.Protocol != ProtocolKernel ? by : 0;
+        CustomLocalRoutes += r.Type == RouteTypes.Local && r.Table == TableLocal && r.Protocol != ProtocolKernel ? by : 0;
         DefaultTablePrefixes += r.Table == TableDefault && r.PrefixLength > 0 ? by : 0;
     }
 
@@ -192,30 +192,18 @@ public sealed class RouteStore
         {
             case not 0 when wire.NexthopId != 0: // a blackhole object makes Linux call the route a blackhole
                 return _nexthops.AcquireObject(wire.NexthopId, wire.Mtu);
-            case TypeUnicast when wire.Nexthops.Count == 1:
+            case RouteTypes.Unicast when wire.Nexthops.Count == 1:
                 return _nexthops.Acquire(SpecOf(wire.Nexthops[0], wire.Mtu));
-            case TypeUnicast when wire.Nexthops.Count > 1:
+            case RouteTypes.Unicast when wire.Nexthops.Count > 1:
                 List<(int, uint)> members = [.. wire.Nexthops.Select(n => (_nexthops.Acquire(SpecOf(n, wire.Mtu)), n.Weight))];
                 return _nexthops.AcquireGroup(members);
             default:
-                PuntReason reason = wire.Type switch
-                {
-                    TypeLocal => PuntReason.Local,
-                    3 => PuntReason.Broadcast,
-                    5 => PuntReason.Multicast,
-                    6 => PuntReason.Blackhole,
-                    7 => PuntReason.Unreachable,
-                    8 => PuntReason.Prohibit,
-                    9 => PuntReason.Throw,
-                    _ => PuntReason.RouteUnsupported,
-                };
-                return _nexthops.Acquire(NexthopSpec.Punt(reason, ifindex));
+                return _nexthops.Acquire(NexthopSpec.Punt(RouteTypes.PuntFor(wire.Type), ifindex));
         }
     }
 
     private static NexthopSpec SpecOf(Wire.RouteNexthop n, uint mtu) =>
         n.Encap ? NexthopSpec.Punt(PuntReason.Encapsulation, n.Ifindex)
-        : n.Gateway.Length == 16 ? NexthopSpec.Punt(PuntReason.ViaIpv6, n.Ifindex)
         : NexthopSpec.Single(n.Ifindex, IpAddress.FromBytes(n.Gateway.Span), mtu, n.Flags);
 
     private void Link(RouteKey key, int slot)

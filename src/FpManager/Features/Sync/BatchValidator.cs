@@ -34,7 +34,7 @@ public static class BatchValidator
         {
             Require(u.ChangeCase != Wire.AddressBatch.Types.Update.ChangeOneofCase.None, "address update without change");
             Wire.Address a = u.Upsert ?? u.Delete;
-            Require(a.Ifindex != 0 && IsIpv4(a.Local) && a.PrefixLength <= 32, "address that is not IPv4");
+            Require(a.Ifindex != 0 && a.Local.Length is 4 or 16 && a.PrefixLength <= a.Local.Length * 8, "address without interface, or of no known family");
         }
 
         return batch;
@@ -51,6 +51,28 @@ public static class BatchValidator
             if (u.Upsert is Wire.Route r)
             {
                 Require(r.Type <= byte.MaxValue && r.Nexthops.Count <= MaxMembers, $"route of type {r.Type} with {r.Nexthops.Count} nexthops");
+                foreach (Wire.RouteNexthop n in r.Nexthops)
+                {
+                    RequireGateway(n.Gateway);
+                }
+            }
+        }
+
+        return batch;
+    }
+
+    public static Wire.Route6Batch Valid(Wire.Route6Batch batch)
+    {
+        foreach (Wire.Route6Batch.Types.Update u in batch.Updates)
+        {
+            Wire.Route6Key? k = u.Upsert is null ? u.Delete : u.Upsert.Key;
+            Require(k is not null, "IPv6 route update without key");
+            Require(
+                IsPrefix(k!.DestinationHigh, k.DestinationLow, k.PrefixLength) && IsPrefix(k.SourceHigh, k.SourceLow, k.SourceLength),
+                "IPv6 route with host bits, or a length over 128");
+            if (u.Upsert is Wire.Route6 r)
+            {
+                Require(r.Type <= byte.MaxValue && r.Nexthops.Count <= MaxMembers, $"IPv6 route of type {r.Type} with {r.Nexthops.Count} nexthops");
                 foreach (Wire.RouteNexthop n in r.Nexthops)
                 {
                     RequireGateway(n.Gateway);
@@ -96,7 +118,10 @@ public static class BatchValidator
         return batch;
     }
 
-    private static bool IsIpv4(ByteString address) => address.Length == 4;
+    /// <summary>No bits behind the prefix of an IPv6 address.</summary>
+    private static bool IsPrefix(ulong high, ulong low, uint length) =>
+        length <= 128 && (length >= 64 || (low == 0 && (length == 0 ? high : high << (int)length) == 0))
+        && (length is < 64 or 128 || (length == 64 ? low : low << (int)(length - 64)) == 0);
 
     private static void RequireGateway(ByteString gateway) => Require(gateway.Length is 0 or 4 or 16, $"gateway of {gateway.Length} bytes");
 

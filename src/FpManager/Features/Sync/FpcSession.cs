@@ -88,6 +88,8 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.AddressBatch.Parser))));
             case FpcType.Route:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.RouteBatch.Parser))));
+            case FpcType.Route6:
+                return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.Route6Batch.Parser))));
             case FpcType.Nexthop:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NexthopBatch.Parser))));
             case FpcType.Neighbour:

@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace FastPathSync.Fpctl.Features.Address;
 
-/// <summary>An interface that has IPv4 addresses, in the keys of `ip -j -4 address`.</summary>
+/// <summary>An interface that has addresses, in the keys of `ip -j address`.</summary>
 internal sealed record AddressView
 {
     public required uint Ifindex { get; init; }
@@ -24,7 +24,8 @@ internal sealed record AddressView
 
 internal sealed record AddressInfo
 {
-    public string Family { get; } = "inet";
+    /// <summary>inet or inet6.</summary>
+    public required string Family { get; init; }
 
     public required string Local { get; init; }
 
@@ -38,6 +39,9 @@ internal sealed record AddressInfo
     public required string Scope { get; init; }
 
     public bool? Secondary { get; init; }
+
+    /// <summary>Of IPv6 addresses: tentative, deprecated and the like.</summary>
+    public string[]? Flags { get; init; }
 
     public string? Label { get; init; }
 }

@@ -7,7 +7,8 @@ namespace FastPathSync.Fpctl.Features.Neighbour;
 /// <summary>Makes neighbour views of the tables.</summary>
 internal sealed unsafe class NeighbourReader(InstanceTables tables)
 {
-    public IEnumerable<NeighbourView> Show() => tables.Neighbours.All()
+    public IEnumerable<NeighbourView> Show(Families families) => tables.Neighbours.All()
+        .Where(n => families.Has(n.Value.Address))
         .OrderBy(n => n.Value.IfIndex).ThenBy(n => n.Value.Address.High).ThenBy(n => n.Value.Address.Low)
         .Select(n => View(n.Slot, n.Value));
 
@@ -31,6 +32,7 @@ internal sealed unsafe class NeighbourReader(InstanceTables tables)
         uint stamp = tables.UseStamp(slot);
         return new NeighbourView
         {
+            Family = KernelNames.Family(n.Address.IsV4),
             Dst = n.Address.ToString(),
             Dev = tables.InterfaceName(n.IfIndex),
             Lladdr = n.AddressLength == 6 ? Ipv4Text.Mac(new ReadOnlySpan<byte>(n.LinkAddress, 6)) : null,

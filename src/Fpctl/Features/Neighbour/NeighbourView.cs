@@ -3,6 +3,9 @@ namespace FastPathSync.Fpctl.Features.Neighbour;
 /// <summary>A neighbour, in the keys of `ip -j neigh`, with what the fast path does for packets to it.</summary>
 internal sealed record NeighbourView
 {
+    /// <summary>inet or inet6.</summary>
+    public required string Family { get; init; }
+
     public required string Dst { get; init; }
 
     public required string Dev { get; init; }

@@ -16,6 +16,11 @@ internal sealed class NexthopReader(InstanceTables tables)
             uses[r.Nexthop] = uses.GetValueOrDefault(r.Nexthop) + 1;
         }
 
+        foreach ((_, Route6Record r) in tables.Routes6.All())
+        {
+            uses[r.Nexthop] = uses.GetValueOrDefault(r.Nexthop) + 1;
+        }
+
         foreach ((int index, NexthopRecord n) in tables.Nexthops.All())
         {
             yield return View(index, n, uses.GetValueOrDefault(index));
@@ -32,6 +37,7 @@ internal sealed class NexthopReader(InstanceTables tables)
             Index = index,
             Id = n.ObjectId == 0 ? null : n.ObjectId,
             Kind = index == 0 ? "default" : n.Kind.ToString().ToLowerInvariant(), // a copy of the default route's word
+            Family = n.Family == 0 ? null : KernelNames.Family(n.Family == KernelNames.AF_INET),
             Gateway = n.Gateway.IsNone ? null : n.Gateway.ToString(),
             Dev = n.IfIndex == 0 ? null : tables.InterfaceName(n.IfIndex),
             Mtu = n.Mtu == 0 ? null : n.Mtu,

@@ -9,6 +9,9 @@ internal sealed record NexthopView
 
     public required string Kind { get; init; }
 
+    /// <summary>inet or inet6, of the routes that use it; absent where that makes no difference.</summary>
+    public string? Family { get; init; }
+
     public string? Gateway { get; init; }
 
     public string? Dev { get; init; }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json;
 using FastPathSync.Fpctl.Cli;
 using FastPathSync.Fpctl.Inspection;
+using FastPathSync.SharedMemory.Tables;
 using Spectre.Console;
 
 namespace FastPathSync.Fpctl.Features.Route;
@@ -15,31 +16,38 @@ internal static class RouteCommand
         DefaultValueFactory = _ => "all",
     };
 
-    private static readonly Argument<string> s_address = new("ADDR") { Description = "an IPv4 destination" };
+    private static readonly Argument<string> s_address = new("ADDR") { Description = "an IPv4 or IPv6 destination" };
 
     public static Command Create()
     {
         s_table.AcceptOnlyFromAmong("main", "local", "default", "all");
         Command show = ShowCommand.Create(
             "routes, and what the fast path does by them", FpctlJson.Default.IEnumerableRouteView,
-            (_, tables, parsed) => new RouteReader(tables).Show(Table(parsed.GetValue(s_table)!)),
+            (_, tables, parsed) => Show(tables, FamilyOptions.Of(parsed), Table(parsed.GetValue(s_table)!)),
             ["route", "via", "dev", "table", "proto", "metric", "src", "fast path", "lladdr"], Cells);
         show.Options.Add(s_table);
+        FamilyOptions.AddTo(show);
         Command get = CliContext.Action(new Command("get", "look a destination up as a worker would: route, nexthop, neighbour, verdict"), Get);
         get.Arguments.Add(s_address);
         return new Command("route", "the routes, as the fast path knows them") { show, get };
     }
 
+    private static IEnumerable<RouteView> Show(InstanceTables tables, Families families, uint? table) =>
+        ((families & Families.Ipv4) != 0 ? new RouteReader(tables).Show(table) : [])
+        .Concat((families & Families.Ipv6) != 0 ? new Route6Reader(tables).Show(table) : []);
+
     private static int Get(CliContext context, ParseResult parsed)
     {
         string text = parsed.GetValue(s_address)!;
-        if (!Ipv4Text.TryParse(text, out uint address))
+        bool ipv4 = Ipv4Text.TryParse(text, out uint address);
+        IpAddress address6 = default;
+        if (!ipv4 && !Ip6Text.TryParse(text, out address6))
         {
-            throw new CliError($"'{text}' is no IPv4 address; write one like 10.9.0.1", CliError.Usage);
+            throw new CliError($"'{text}' is no IP address; write one like 10.9.0.1 or 2001:db8::1", CliError.Usage);
         }
 
         using InstanceTables tables = ShowCommand.Open(context);
-        RouteGetView view = new RouteReader(tables).Get(address);
+        RouteGetView view = ipv4 ? new RouteReader(tables).Get(address) : new Route6Reader(tables).Get(address6);
         if (context.Json)
         {
             CliContext.WriteJson(w => JsonSerializer.Serialize(w, view, FpctlJson.Default.RouteGetView));
@@ -91,7 +99,7 @@ internal static class RouteCommand
     private static IEnumerable<string[]> Cells(RouteView r) =>
     [
         [
-            $"{(r.Type == "unicast" ? "" : r.Type + " ")}{r.Dst}{(r.Tos is null ? "" : $" tos {r.Tos}")}", r.Nhid is uint id ? $"{r.Gateway} nhid {id}".Trim() : Cell.Of(r.Gateway),
+            $"{(r.Type == "unicast" ? "" : r.Type + " ")}{r.Dst}{(r.From is null ? "" : $" from {r.From}")}{(r.Tos is null ? "" : $" tos {r.Tos}")}", r.Nhid is uint id ? $"{r.Gateway} nhid {id}".Trim() : Cell.Of(r.Gateway),
             Cell.Of(r.Dev), r.Table, r.Protocol, Cell.Of(r.Metric), Cell.Of(r.Prefsrc),
             r.Active ? Cell.Verdict(r.Fastpath, r.Reason) : "not in force", Cell.Of(r.Lladdr),
         ],

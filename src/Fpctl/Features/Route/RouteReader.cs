@@ -8,6 +8,7 @@ namespace FastPathSync.Fpctl.Features.Route;
 internal sealed class RouteReader(InstanceTables tables)
 {
     private readonly NexthopResolver _resolver = new(tables);
+    private readonly WayReader _ways = new(tables);
 
     /// <summary>The routes of one table (null: of all), as ip orders them: by table, destination, prefix length, metric.</summary>
     public IEnumerable<RouteView> Show(uint? table)
@@ -46,7 +47,7 @@ internal sealed class RouteReader(InstanceTables tables)
     {
         (int nexthop, int depth) = tables.FibEntry(address);
         nexthop = nexthop == 0 ? DefaultNexthop.Find(tables) : nexthop;
-        NexthopRecord record = ReadNexthop(nexthop);
+        NexthopRecord record = _ways.ReadNexthop(nexthop);
         IReadOnlyList<Resolution> ways = _resolver.Resolve(nexthop, IpAddress.FromV4(address));
         RouteRecord? route = RouteOrder.Find(() => tables.Routes.All().Select(r => r.Value), address);
         bool group = tables.Word(nexthop).Action == NexthopAction.Group;
@@ -57,24 +58,24 @@ internal sealed class RouteReader(InstanceTables tables)
             Dst = Ipv4Text.Address(address),
             Route = route is RouteRecord r ? View(in r, true) : null,
             Nexthop = new NexthopReference(
-                nexthop, Ipv4Text.Prefix(address & RouteOrder.Mask(depth), depth), NonZero(record.ObjectId), NexthopKindName(record.Kind)),
+                nexthop, Ipv4Text.Prefix(address & RouteOrder.Mask(depth), depth), NonZero(record.ObjectId), WayReader.NexthopKindName(record.Kind)),
             Gateway = group || record.Gateway.IsNone ? null : record.Gateway.ToString(),
             Dev = group || record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
-            Lladdr = group ? null : Lladdr(in first),
-            Port = group ? null : Port(in first),
+            Lladdr = group ? null : _ways.Lladdr(in first),
+            Port = group ? null : _ways.Port(in first),
             Mtu = first.Forward ? NonZero(first.Mtu) : null,
             Fastpath = first.Forward ? "forward" : "punt",
             Reason = first.Forward ? null : ReasonNames.Of(first.Reason),
             Neighbour = group || record.IfIndex == 0 || record.Kind != NexthopKind.Single ? null
                 : new NeighbourReader(tables).Find(record.IfIndex, nextAddress),
-            Nexthops = group ? [.. ways.Select(w => Member(in w))] : null,
+            Nexthops = group ? [.. ways.Select(w => _ways.Member(in w))] : null,
             Warning = Disagreement(route, nexthop, depth),
         };
     }
 
     private RouteView View(in RouteRecord r, bool active)
     {
-        NexthopRecord record = ReadNexthop(r.Nexthop);
+        NexthopRecord record = _ways.ReadNexthop(r.Nexthop);
         IReadOnlyList<Resolution> ways = _resolver.Resolve(r.Nexthop, null);
         bool group = record.Kind == NexthopKind.Group;
         Resolution first = ways.FirstOrDefault(w => w.Forward, ways.Count > 0 ? ways[0] : default);
@@ -95,28 +96,12 @@ internal sealed class RouteReader(InstanceTables tables)
             Mtu = NonZero(r.Mtu),
             Nhid = NonZero(r.NexthopObject),
             Flags = KernelNames.NexthopFlags(r.Flags & 0xff | record.Flags),
-            Nexthops = group ? [.. ways.Select(w => Member(in w))] : null,
+            Nexthops = group ? [.. ways.Select(w => _ways.Member(in w))] : null,
             Active = active,
             Fastpath = forward ? "forward" : "punt",
             Reason = forward ? null : ReasonNames.Of(tos ?? first.Reason),
-            Lladdr = group || !forward ? null : Lladdr(in first),
-            Port = group || !forward ? null : Port(in first),
-        };
-    }
-
-    private RouteNexthopView Member(in Resolution way)
-    {
-        NexthopRecord record = ReadNexthop(way.Nexthop);
-        return new RouteNexthopView
-        {
-            Gateway = record.Gateway.IsNone ? null : record.Gateway.ToString(),
-            Dev = record.IfIndex == 0 ? null : tables.InterfaceName(record.IfIndex),
-            Weight = way.Weight,
-            Flags = KernelNames.NexthopFlags(record.Flags),
-            Fastpath = way.Forward ? "forward" : "punt",
-            Reason = way.Forward ? null : ReasonNames.Of(way.Reason),
-            Lladdr = Lladdr(in way),
-            Port = Port(in way),
+            Lladdr = group || !forward ? null : _ways.Lladdr(in first),
+            Port = group || !forward ? null : _ways.Port(in first),
         };
     }
 
@@ -126,23 +111,6 @@ internal sealed class RouteReader(InstanceTables tables)
         return depth == expected ? null
             : $"the FIB's prefix is /{depth} (nexthop {nexthop}), the route table's /{expected}; 'fpctl verify' tells more";
     }
-
-    private NexthopRecord ReadNexthop(int index) => tables.Nexthops.TryRead(index, out NexthopRecord n) ? n : default;
-
-    private string? Lladdr(in Resolution way)
-    {
-        if (!way.Forward || way.Adjacency < 0)
-        {
-            return null;
-        }
-
-        Adjacency a = tables.Adjacency(way.Adjacency);
-        return Ipv4Text.Mac(AdjacencyMac.Destination(in a));
-    }
-
-    private string? Port(in Resolution way) => way.Forward ? tables.InterfaceName(way.IfIndex) : null;
-
-    private static string NexthopKindName(NexthopKind kind) => kind.ToString().ToLowerInvariant();
 
     private static bool IsSame(in RouteRecord a, in RouteRecord b) => a.Table == b.Table && a.Tos == b.Tos && a.Metric == b.Metric;
 

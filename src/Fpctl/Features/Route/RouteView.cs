@@ -1,11 +1,19 @@
+using FastPathSync.Fpctl.Inspection;
+
 namespace FastPathSync.Fpctl.Features.Route;
 
 /// <summary>A route, in the keys of `ip -j route`, with what the fast path does for its packets.</summary>
 internal sealed record RouteView
 {
+    /// <summary>inet or inet6.</summary>
+    public string Family { get; init; } = KernelNames.Family(ipv4: true);
+
     public required string Type { get; init; }
 
     public required string Dst { get; init; }
+
+    /// <summary>Only packets from there take it (IPv6).</summary>
+    public string? From { get; init; }
 
     public string? Gateway { get; init; }
 
@@ -15,7 +23,8 @@ internal sealed record RouteView
 
     public required string Protocol { get; init; }
 
-    public required string Scope { get; init; }
+    /// <summary>IPv6 routes have none.</summary>
+    public string? Scope { get; init; }
 
     public uint? Metric { get; init; }
 
@@ -25,6 +34,9 @@ internal sealed record RouteView
     public string? Tos { get; init; }
 
     public uint? Mtu { get; init; }
+
+    /// <summary>RFC 4191; absent: medium.</summary>
+    public string? Pref { get; init; }
 
     public uint? Nhid { get; init; }
 

@@ -19,14 +19,15 @@ internal sealed record Decision(string? Via, PuntReason? Punt, bool MayPunt, uin
 }
 
 /// <summary>Gives each decision a number, and makes the decision of a route.</summary>
-internal sealed class DecisionTable(KernelState kernel, Func<uint, string> interfaceName)
+/// <param name="ipv6">Of IPv6 routes: which interfaces ignore routes with link down is a setting of each family.</param>
+internal sealed class DecisionTable(KernelState kernel, Func<uint, string> interfaceName, bool ipv6 = false)
 {
     private readonly List<Decision> _decisions = [];
     private readonly Dictionary<(uint IfIndex, IpAddress Gateway), int> _single = [];
     private readonly Dictionary<(string?, PuntReason?, bool), int> _numbers = [];
     private readonly Dictionary<uint, KernelNexthop> _objects = kernel.Nexthops.ToDictionary(n => n.Id);
     private readonly Dictionary<uint, int> _ofObject = [];
-    private readonly HashSet<uint> _ignoreLinkdown = [.. kernel.Interfaces.Where(i => i.IgnoreRoutesWithLinkdown).Select(i => i.IfIndex)];
+    private readonly HashSet<uint> _ignoreLinkdown = [.. kernel.Interfaces.Where(i => ipv6 ? i.IgnoreRoutesWithLinkdown6 : i.IgnoreRoutesWithLinkdown).Select(i => i.IfIndex)];
 
     /// <summary>A route whose ways are all dead: Linux looks on as if it weren't there.</summary>
     public const int Dead = -1;
@@ -47,11 +48,16 @@ internal sealed class DecisionTable(KernelState kernel, Func<uint, string> inter
 
     public int PuntFor(PuntReason? reason) => Number(new Decision(null, reason, false, []));
 
-    public int Of(in KernelRoute r)
+    public int Of(in KernelRoute r) => Of(r.Type, r.NexthopObject, r.Hops);
+
+    public int Of(in KernelRoute6 r) => Of(r.Type, r.NexthopObject, r.Hops);
+
+    private int Of(byte type, uint nexthopObject, KernelHop[] hops)
     {
-        PuntReason? reason = r.Type switch
+        PuntReason? reason = type switch
         {
             KernelNames.RTN_LOCAL => PuntReason.Local,
+            KernelNames.RTN_ANYCAST when ipv6 => PuntReason.Local,
             KernelNames.RTN_BROADCAST => PuntReason.Broadcast,
             KernelNames.RTN_BLACKHOLE => PuntReason.Blackhole,
             KernelNames.RTN_UNREACHABLE => PuntReason.Unreachable,
@@ -59,22 +65,22 @@ internal sealed class DecisionTable(KernelState kernel, Func<uint, string> inter
             KernelNames.RTN_THROW => PuntReason.Throw,
             _ => null,
         };
-        if (r.Type != KernelNames.RTN_UNICAST)
+        if (type != KernelNames.RTN_UNICAST)
         {
             return PuntFor(reason);
         }
 
-        if (r.NexthopObject != 0)
+        if (nexthopObject != 0)
         {
-            if (!_ofObject.TryGetValue(r.NexthopObject, out int n))
+            if (!_ofObject.TryGetValue(nexthopObject, out int n))
             {
-                n = _ofObject[r.NexthopObject] = OfObject(r.NexthopObject);
+                n = _ofObject[nexthopObject] = OfObject(nexthopObject);
             }
 
             return n;
         }
 
-        return OfHops(r.Hops);
+        return OfHops(hops);
     }
 
     private int OfObject(uint id)

@@ -12,13 +12,17 @@ internal sealed class KernelState
     /// <summary>IPv4 routes of local, main and default in the kernel's order: the first of equal keys is the one it uses.</summary>
     public List<KernelRoute> Routes { get; } = [];
 
+    /// <summary>IPv6 routes of all tables in the kernel's order: of one identity, the first is what is published.</summary>
+    public List<KernelRoute6> Routes6 { get; } = [];
+
     public List<KernelNexthop> Nexthops { get; } = [];
 
     public List<KernelNeighbour> Neighbours { get; } = [];
 }
 
 internal readonly record struct KernelInterface(
-    uint IfIndex, string Name, uint Mtu, uint Flags, ulong Mac, bool HasMac, bool? Forwarding, bool IgnoreRoutesWithLinkdown);
+    uint IfIndex, string Name, uint Mtu, uint Flags, ulong Mac, bool HasMac, bool? Forwarding, bool IgnoreRoutesWithLinkdown,
+    bool? Forwarding6 = null, bool IgnoreRoutesWithLinkdown6 = false, uint? Mtu6 = null);
 
 internal readonly record struct KernelAddress(uint IfIndex, IpAddress Local, IpAddress Peer, byte PrefixLength, byte Scope, uint Flags);
 
@@ -27,7 +31,15 @@ internal readonly record struct RouteKey(uint Table, uint Destination, byte Pref
 internal readonly record struct KernelRoute(
     RouteKey Key, byte Type, byte Protocol, byte Scope, ushort Mtu, uint PreferredSource, uint NexthopObject, KernelHop[] Hops);
 
-/// <param name="LinuxOnly">Encapsulated, or through an IPv6 gateway: the fast path may only punt it.</param>
+/// <param name="Source">With SourceLength: the packets that may take it.</param>
+internal readonly record struct Route6Key(uint Table, IpAddress Destination, byte PrefixLength, IpAddress Source, byte SourceLength, uint Metric);
+
+/// <param name="Expiring">Its lifetime is over, or so nearly that the fast path may have withdrawn it.</param>
+internal readonly record struct KernelRoute6(
+    Route6Key Key, byte Type, byte Protocol, byte Preference, ushort Mtu, bool MtuLocked, IpAddress PreferredSource, uint NexthopObject, KernelHop[] Hops,
+    bool Expiring);
+
+/// <param name="LinuxOnly">Encapsulated: the fast path may only punt it.</param>
 internal readonly record struct KernelHop(uint IfIndex, IpAddress Gateway, uint Weight, uint Flags, bool LinuxOnly);
 
 internal readonly record struct KernelNexthop(uint Id, KernelHop Hop, bool Blackhole, (uint Id, uint Weight)[] Members);

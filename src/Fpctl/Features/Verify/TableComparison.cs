@@ -14,6 +14,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
         Addresses();
         Nexthops();
         Routes();
+        new Route6Comparison(kernel, tables, findings, this).Run();
         Neighbours();
     }
 
@@ -24,11 +25,12 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
         kernel.Interfaces.ToDictionary(i => i.IfIndex),
         tables.Interfaces,
         ifindex => $"{Name(ifindex)} (ifindex {ifindex})",
-        k => Text(k.Name, k.Mtu, (k.Flags & 1) != 0, k.HasMac ? k.Mac : null, k.Forwarding),
-        f => Text(f.Name.ToString(), f.Mtu, f.IsUp, f.AddressLength == 6 ? Mac(in f) : null, f.Forwarding != 0),
+        k => Text(k.Name, k.Mtu, (k.Flags & 1) != 0, k.HasMac ? k.Mac : null, k.Forwarding, k.Forwarding6, k.Mtu6),
+        f => Text(f.Name.ToString(), f.Mtu, f.IsUp, f.AddressLength == 6 ? Mac(in f) : null, f.Forwarding != 0, f.Forwarding6 != 0, f.Mtu6),
         (k, f) => k.Name == f.Name.ToString() && k.Mtu == f.Mtu && (k.Flags & 1) != 0 == f.IsUp
             && (k.HasMac ? k.Mac : null) == (f.AddressLength == 6 ? Mac(in f) : null)
-            && (k.Forwarding is not bool forwarding || forwarding == (f.Forwarding != 0)));
+            && (k.Forwarding is not bool forwarding || forwarding == (f.Forwarding != 0))
+            && (k.Forwarding6 is not bool forwarding6 || forwarding6 == (f.Forwarding6 != 0)) && (k.Mtu6 is not uint mtu6 || mtu6 == f.Mtu6));
 
     private void Addresses() => findings.Compare(
         "address",
@@ -91,9 +93,10 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
 
     private static bool IsCompared(ushort state) => (state & KernelNames.NUD_VALID & ~KernelNames.NUD_NOARP) != 0;
 
-    private static string Text(string name, uint mtu, bool up, ulong? mac, bool? forwarding) =>
+    private static string Text(string name, uint mtu, bool up, ulong? mac, bool? forwarding, bool? forwarding6, uint? mtu6) =>
         $"{name} mtu {mtu} {(up ? "up" : "down")}{(mac is ulong m ? $" address {MacNumber.Text(m)}" : "")}"
-        + (forwarding is bool f ? $" forwarding {(f ? "on" : "off")}" : "");
+        + (forwarding is bool f ? $" forwarding {(f ? "on" : "off")}" : "") + (forwarding6 is bool g ? $" IPv6 forwarding {(g ? "on" : "off")}" : "")
+        + (mtu6 is uint n ? $" IPv6 mtu {n}" : "");
 
     private static string Text(RouteKey k) =>
         $"{Ipv4Text.Prefix(k.Destination, k.PrefixLength)} table {KernelNames.Table(k.Table)}"
@@ -128,7 +131,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
             : k.Type != KernelNames.RTN_UNICAST || k.Hops.Any(h => h.LinuxOnly) || SameHops(k.Hops, n, f.Nexthop);
     }
 
-    private bool SameHops(KernelHop[] k, NexthopRecord n, int nexthop)
+    public bool SameHops(KernelHop[] k, NexthopRecord n, int nexthop)
     {
         if (k.Length == 1)
         {
@@ -139,7 +142,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
     }
 
     /// <summary>The nexthops behind an index, as far as the records say.</summary>
-    private KernelHop[] Hops(int nexthop)
+    public KernelHop[] Hops(int nexthop)
     {
         if (!tables.Nexthops.TryRead(nexthop, out NexthopRecord n))
         {
@@ -155,7 +158,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
         };
     }
 
-    private string Hops(KernelHop[] hops) => string.Join(", ", hops
+    public string Hops(KernelHop[] hops) => string.Join(", ", hops
         .OrderBy(h => h.IfIndex).ThenBy(h => h.Gateway.High).ThenBy(h => h.Gateway.Low).ThenBy(h => h.Weight)
         .Select(h => $"{(!h.Gateway.IsNone ? $"via {h.Gateway} " : "")}dev {Name(h.IfIndex)}"
             + (hops.Length > 1 ? $" weight {h.Weight}" : "")));
@@ -185,7 +188,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
                 return n.Reason switch
                 {
                     PuntReason.Blackhole => "blackhole",
-                    PuntReason.Encapsulation or PuntReason.ViaIpv6 or PuntReason.RouteUnsupported => "(Linux only)",
+                    PuntReason.Encapsulation or PuntReason.RouteUnsupported => "(Linux only)",
                     _ => $"punt {ReasonNames.Of(n.Reason)}",
                 };
         }

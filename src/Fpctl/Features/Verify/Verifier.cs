@@ -49,7 +49,8 @@ internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> r
         tables.Refresh();
         TableComparison comparison = new(kernel, tables, findings);
         comparison.Run();
-        FibComparison fib = new(kernel, tables, findings, comparison.Name, tables.Vrf->PassAll != Families.None);
+        NexthopComparison nexthops = new(kernel, tables, findings, comparison.Name);
+        FibComparison fib = new(kernel, tables, findings, comparison.Name, (tables.Vrf->PassAll & Families.Ipv4) != 0, nexthops);
         if (suspects is null)
         {
             fib.All();
@@ -59,6 +60,8 @@ internal sealed unsafe class Verifier(InstanceTables tables, Func<KernelState> r
             fib.Only(suspects);
         }
 
+        new Fib6Comparison(kernel, tables, findings, comparison.Name, nexthops).All();
+        nexthops.Adjacencies();
         return findings;
     }
 }

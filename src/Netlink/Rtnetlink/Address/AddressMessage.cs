@@ -19,7 +19,7 @@ public struct IfAddrMsg
 public static class AddressConstants
 {
     public const ushort IFA_ADDRESS = 1, IFA_LOCAL = 2, IFA_LABEL = 3, IFA_BROADCAST = 4, IFA_FLAGS = 8;
-    public const uint IFA_F_SECONDARY = 1;
+    public const uint IFA_F_SECONDARY = 1, IFA_F_OPTIMISTIC = 4, IFA_F_DADFAILED = 8, IFA_F_DEPRECATED = 0x20, IFA_F_TENTATIVE = 0x40;
 }
 
 /// <summary>RTM_NEWADDR, RTM_DELADDR.</summary>

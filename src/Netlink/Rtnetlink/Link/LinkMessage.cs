@@ -19,9 +19,13 @@ public struct IfInfoMsg
 public static class LinkConstants
 {
     public const ushort IFLA_ADDRESS = 1, IFLA_IFNAME = 3, IFLA_MTU = 4, IFLA_LINK = 5, IFLA_MASTER = 10, IFLA_OPERSTATE = 16,
-        IFLA_LINKINFO = 18, IFLA_EXT_MASK = 29, IFLA_XDP = 43;
+        IFLA_LINKINFO = 18, IFLA_AF_SPEC = 26, IFLA_EXT_MASK = 29, IFLA_XDP = 43;
 
     public const ushort IFLA_INFO_KIND = 1;
+    public const ushort IFLA_INET6_CONF = 2;
+
+    /// <summary>Places in IFLA_INET6_CONF (linux/ipv6.h).</summary>
+    public const int DEVCONF_MTU6 = 2, DEVCONF_DISABLE_IPV6 = 26;
     public const uint IFF_UP = 1, IFF_LOOPBACK = 8, IFF_RUNNING = 0x40, IFF_PROMISC = 0x100, IFF_LOWER_UP = 0x10000;
 
     /// <summary>IFLA_EXT_MASK: leave the statistics out.</summary>
@@ -57,6 +61,12 @@ public sealed class LinkMessage
     public int Master { get; private set; }
 
     public int Link { get; private set; }
+
+    /// <summary>net.ipv6.conf.IF.mtu; 0 when there is no IPv6 on it (its MTU is under 1280).</summary>
+    public uint Mtu6 { get; private set; }
+
+    /// <summary>net.ipv6.conf.IF.disable_ipv6</summary>
+    public bool Ipv6Disabled { get; private set; }
 
     public bool IsUp => (Flags & LinkConstants.IFF_UP) != 0;
 
@@ -111,6 +121,9 @@ public sealed class LinkMessage
                     }
 
                     break;
+                case LinkConstants.IFLA_AF_SPEC:
+                    m.ReadIpv6(a.Nested);
+                    break;
             }
         }
 
@@ -121,6 +134,34 @@ public sealed class LinkMessage
 
         link = m;
         return true;
+    }
+
+    /// <summary>Takes over what changes without an event.</summary>
+    public void TakeIpv6(LinkMessage later)
+    {
+        Mtu6 = later.Mtu6;
+        Ipv6Disabled = later.Ipv6Disabled;
+    }
+
+    private void ReadIpv6(NetlinkAttributes families)
+    {
+        foreach (NetlinkAttribute family in families)
+        {
+            if (family.Type != Rtm.AF_INET6)
+            {
+                continue;
+            }
+
+            foreach (NetlinkAttribute a in family.Nested)
+            {
+                ReadOnlySpan<int> values = MemoryMarshal.Cast<byte, int>(a.Payload);
+                if (a.Type == LinkConstants.IFLA_INET6_CONF && values.Length > LinkConstants.DEVCONF_DISABLE_IPV6)
+                {
+                    Mtu6 = (uint)values[LinkConstants.DEVCONF_MTU6];
+                    Ipv6Disabled = values[LinkConstants.DEVCONF_DISABLE_IPV6] != 0;
+                }
+            }
+        }
     }
 
     public static NetlinkRequest Dump() =>

@@ -30,10 +30,13 @@ public struct RtNexthop
 /// <summary>linux/rtnetlink.h</summary>
 public static class RouteConstants
 {
-    public const ushort RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PREFSRC = 7, RTA_METRICS = 8, RTA_MULTIPATH = 9,
-        RTA_TABLE = 15, RTA_VIA = 18, RTA_ENCAP_TYPE = 21, RTA_ENCAP = 22, RTA_NH_ID = 30;
+    public const ushort RTA_DST = 1, RTA_SRC = 2, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PREFSRC = 7, RTA_METRICS = 8, RTA_MULTIPATH = 9,
+        RTA_CACHEINFO = 12, RTA_TABLE = 15, RTA_VIA = 18, RTA_PREF = 20, RTA_ENCAP_TYPE = 21, RTA_ENCAP = 22, RTA_NH_ID = 30;
 
-    public const ushort RTAX_MTU = 2;
+    public const ushort RTAX_LOCK = 1, RTAX_MTU = 2;
+
+    /// <summary>RTPROT_*: who made a route. RA ones come and go with their lifetime.</summary>
+    public const byte RTPROT_KERNEL = 2, RTPROT_RA = 9;
 
     public const byte RTN_UNSPEC = 0, RTN_UNICAST = 1, RTN_LOCAL = 2, RTN_BROADCAST = 3, RTN_ANYCAST = 4, RTN_MULTICAST = 5,
         RTN_BLACKHOLE = 6, RTN_UNREACHABLE = 7, RTN_PROHIBIT = 8, RTN_THROW = 9, RTN_NAT = 10;

@@ -38,6 +38,11 @@ public readonly struct RouteMessage
     /// <summary>RTA_DST; none for the default route.</summary>
     public InetAddress Destination { get; private init; }
 
+    /// <summary>RTA_SRC of a route that only packets from there take (IPv6 subtrees); none when SourceLength is 0.</summary>
+    public InetAddress Source { get; private init; }
+
+    public byte SourceLength { get; private init; }
+
     /// <summary>RTA_PRIORITY</summary>
     public uint Priority { get; private init; }
 
@@ -45,6 +50,15 @@ public readonly struct RouteMessage
 
     /// <summary>RTAX_MTU, 0 none.</summary>
     public uint Mtu { get; private init; }
+
+    /// <summary>`mtu lock N`</summary>
+    public bool MtuLocked { get; private init; }
+
+    /// <summary>RTA_PREF: RFC 4191 preference of an IPv6 router, two bits as on the wire (0 medium, 1 high, 3 low).</summary>
+    public byte Preference { get; private init; }
+
+    /// <summary>Seconds until the kernel uses it no more, negative when that was before; null: for ever.</summary>
+    public int? ExpiresIn { get; private init; }
 
     /// <summary>RTA_NH_ID, 0 none.</summary>
     public uint NexthopId { get; private init; }
@@ -68,10 +82,13 @@ public readonly struct RouteMessage
             return false;
         }
 
-        uint table = h.Table, priority = 0, mtu = 0, nexthopId = 0;
+        uint table = h.Table, priority = 0, nexthopId = 0;
+        Metrics metrics = default;
         int index = 0;
+        int? expires = null;
+        byte preference = 0;
         bool encap = false;
-        InetAddress destination = default, gateway = default, preferredSource = default;
+        InetAddress destination = default, source = default, gateway = default, preferredSource = default;
         RouteNexthop[]? multipath = null;
         NetlinkAttributes attributes = message.Attributes(Unsafe.SizeOf<RtMsg>());
         while (attributes.MoveNext())
@@ -89,6 +106,19 @@ public readonly struct RouteMessage
                     }
 
                     break;
+                case RouteConstants.RTA_SRC:
+                    if (!InetAddress.TryRead(a.Payload, out source))
+                    {
+                        return false;
+                    }
+
+                    break;
+                case RouteConstants.RTA_PREF:
+                    preference = a.U8;
+                    break;
+                case RouteConstants.RTA_CACHEINFO:
+                    expires = Expiry(a.Payload);
+                    break;
                 case RouteConstants.RTA_PRIORITY:
                     priority = a.U32;
                     break;
@@ -100,7 +130,7 @@ public readonly struct RouteMessage
 
                     break;
                 case RouteConstants.RTA_METRICS:
-                    if (!TryMtu(a.Nested, ref mtu))
+                    if (!metrics.TryRead(a.Nested))
                     {
                         return false;
                     }
@@ -127,7 +157,8 @@ public readonly struct RouteMessage
         }
 
         int bits = h.Family == Rtm.AF_INET ? 32 : 128;
-        if (attributes.Malformed || h.DestinationLength > bits || (!destination.IsNone && destination.Length * 8 != bits))
+        if (attributes.Malformed || h.DestinationLength > bits || h.SourceLength > bits
+            || (!destination.IsNone && destination.Length * 8 != bits) || (!source.IsNone && source.Length * 8 != bits))
         {
             return false;
         }
@@ -143,9 +174,14 @@ public readonly struct RouteMessage
             Flags = h.Flags,
             Table = table,
             Destination = destination,
+            Source = source,
+            SourceLength = h.SourceLength,
             Priority = priority,
             PreferredSource = preferredSource,
-            Mtu = mtu,
+            Mtu = metrics.Mtu,
+            MtuLocked = metrics.MtuLocked,
+            Preference = preference,
+            ExpiresIn = expires,
             NexthopId = nexthopId,
             Single = multipath is null ? new RouteNexthop(index, gateway, 1, (byte)h.Flags, encap) : default,
             Multipath = multipath,
@@ -157,17 +193,13 @@ public readonly struct RouteMessage
     public static NetlinkRequest Dump(byte family) =>
         new NetlinkRequest().Begin(Rtm.RTM_GETROUTE, Nlm.NLM_F_REQUEST | Nlm.NLM_F_DUMP, new RtMsg { Family = family });
 
-    private static bool TryMtu(NetlinkAttributes metrics, ref uint mtu)
+    /// <summary>rta_expires of struct rta_cacheinfo (linux/rtnetlink.h), in clock ticks; the kernel leaves 0 where nothing expires.</summary>
+    private static int? Expiry(ReadOnlySpan<byte> cacheInfo)
     {
-        while (metrics.MoveNext())
-        {
-            if (metrics.Current.Type == RouteConstants.RTAX_MTU)
-            {
-                mtu = metrics.Current.U32;
-            }
-        }
-
-        return !metrics.Malformed;
+        const int OffsetExpires = 8, TicksPerSecond = 100; // USER_HZ
+        return cacheInfo.Length >= OffsetExpires + 4 && MemoryMarshal.Read<int>(cacheInfo[OffsetExpires..]) is int ticks and not 0
+            ? ticks / TicksPerSecond - (ticks < 0 ? 1 : 0)
+            : null;
     }
 
     private static bool TryMultipath(ReadOnlySpan<byte> members, out RouteNexthop[]? multipath)
@@ -232,6 +264,30 @@ public readonly struct RouteMessage
                 return true;
             default:
                 return true;
+        }
+    }
+
+    private struct Metrics
+    {
+        public uint Mtu;
+        public bool MtuLocked;
+
+        public bool TryRead(NetlinkAttributes metrics)
+        {
+            while (metrics.MoveNext())
+            {
+                switch (metrics.Current.Type)
+                {
+                    case RouteConstants.RTAX_MTU:
+                        Mtu = metrics.Current.U32;
+                        break;
+                    case RouteConstants.RTAX_LOCK:
+                        MtuLocked = (metrics.Current.U32 & (1u << RouteConstants.RTAX_MTU)) != 0;
+                        break;
+                }
+            }
+
+            return !metrics.Malformed;
         }
     }
 }

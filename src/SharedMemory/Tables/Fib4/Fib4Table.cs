@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -38,26 +39,41 @@ public readonly unsafe struct Fib4Reader(uint* table24, uint* groups)
     /// <summary>The entries (see FibEntry) for so many addresses (host byte order) at once, that their cache misses overlap.</summary>
     public void Lookup(uint* addresses, uint* entries, int count)
     {
+        const int Most = 64; // bits of a mask
+        for (; count > Most; count -= Most, addresses += Most, entries += Most)
+        {
+            LookupFew(addresses, entries, Most);
+        }
+
+        LookupFew(addresses, entries, count);
+    }
+
+    /// <summary>First all first levels, without a branch between them; then the few that lead to a group.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void LookupFew(uint* addresses, uint* entries, int count)
+    {
+        ulong grouped = 0;
         int i = 0;
         if (Avx2.IsSupported)
         {
-            Vector256<uint> group = Vector256.Create(GroupFlag), last = Vector256.Create(0xffu), index = Vector256.Create(IndexMask);
             for (; i + 8 <= count; i += 8)
             {
-                Vector256<uint> a = Vector256.Load(addresses + i);
-                Vector256<uint> e = Avx2.GatherVector256(table24, (a >> 8).AsInt32(), 4);
-                if (!Avx.TestZ(e, group))
-                {
-                    e = Avx2.GatherMaskVector256(e, groups, (((e & index) << 8) | (a & last)).AsInt32(), e, 4);
-                }
-
+                Vector256<uint> e = Avx2.GatherVector256(table24, (Vector256.Load(addresses + i) >> 8).AsInt32(), 4);
+                grouped |= (ulong)e.ExtractMostSignificantBits() << i;
                 e.Store(entries + i);
             }
         }
 
         for (; i < count; i++)
         {
-            entries[i] = LookupEntry(addresses[i]);
+            entries[i] = Volatile.Read(ref table24[addresses[i] >> 8]);
+            grouped |= (ulong)(entries[i] >> 31) << i;
+        }
+
+        for (; grouped != 0; grouped &= grouped - 1)
+        {
+            i = BitOperations.TrailingZeroCount(grouped);
+            entries[i] = Volatile.Read(ref groups[((entries[i] & IndexMask) << 8) | (addresses[i] & 0xff)]);
         }
     }
 }

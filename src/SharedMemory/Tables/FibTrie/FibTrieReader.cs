@@ -1,7 +1,5 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace FastPathSync.SharedMemory.Tables;
 
@@ -10,9 +8,6 @@ public readonly unsafe struct FibTrieReader
 {
     /// <summary>The most addresses that one call looks up.</summary>
     public const int BatchSize = 64;
-
-    /// <summary>For the 6 bits v of a key: the places in a node's prefix bitmap of all prefixes that cover v.</summary>
-    private static readonly ulong* s_covering = MakeCovering();
 
     private readonly FibRoot* _roots;
     private readonly byte* _units;
@@ -50,19 +45,14 @@ public readonly unsafe struct FibTrieReader
         uint best = root->Default;
         uint reference = Volatile.Read(ref root->Child);
         int level = FibTrieSegment.FirstLevel;
-        if ((reference & FibTrieSegment.ArrayFlag) != 0)
+        while ((reference & FibTrieSegment.ArrayFlag) != 0)
         {
-            FibArraySlot* a = (FibArraySlot*)Block(reference) + FibTrieSegment.ArrayIndex(key.High, FibTrieSegment.TopLevel);
-            reference = Volatile.Read(ref a->Child);
-            best = Either(a->Entry, best);
-            level = FibTrieSegment.TopBits;
-            if ((reference & FibTrieSegment.ArrayFlag) != 0)
-            {
-                a = (FibArraySlot*)Block(reference) + FibTrieSegment.ArrayIndex(key.High, FibTrieSegment.SecondLevel);
-                reference = Volatile.Read(ref a->Child);
-                best = Either(a->Entry, best);
-                level = FibTrieSegment.TopBits + FibTrieSegment.SecondBits;
-            }
+            int bits = FibTrieSegment.ArrayBits(reference, level);
+            level = FibTrieSegment.ArrayLevel(level);
+            FibArraySlot* slotOfKey = (FibArraySlot*)Block(reference) + FibTrieSegment.ArrayIndex(key.High, level, bits);
+            reference = Volatile.Read(ref slotOfKey->Child);
+            best = slotOfKey->Entry != 0 ? slotOfKey->Entry : best;
+            level += bits;
         }
 
         for (; reference != 0; level += FibTrieSegment.Stride)
@@ -75,7 +65,7 @@ public readonly unsafe struct FibTrieReader
 
             ulong children = ((ulong*)block)[0], prefixes = ((ulong*)block)[1];
             int v = FibTrieSegment.Digit(key.High, key.Low, level);
-            if ((prefixes & s_covering[v]) != 0)
+            if ((prefixes & FibTrieBatch.Covering[v]) != 0)
             {
                 best = Volatile.Read(ref *EntryOf(block, children, prefixes, v));
             }
@@ -93,14 +83,9 @@ public readonly unsafe struct FibTrieReader
 
     public uint Lookup(int slot, uint ipv4Address) => Lookup(slot, FibKey.Ipv4(ipv4Address));
 
-    /// <summary>As Lookup, for up to BatchSize addresses at once.</summary>
-    public void Lookup(int slot, FibKey* keys, uint* entries, int count)
-    {
-        for (int i = 0; i < count; i++)
-        {
-            entries[i] = Lookup(slot, keys[i]);
-        }
-    }
+    /// <summary>As Lookup, for up to BatchSize addresses at once: level by level, so that the cache misses of a batch overlap.</summary>
+    public void Lookup(int slot, FibKey* keys, uint* entries, int count) =>
+        FibTrieBatch.Lookup(_units, _roots + slot, keys, entries, count);
 
     /// <summary>As Lookup, for up to BatchSize IPv4 addresses (host byte order) at once.</summary>
     [SkipLocalsInit]
@@ -130,31 +115,13 @@ public readonly unsafe struct FibTrieReader
 
     /// <summary>The entry of the longest of a node's prefixes over v; there must be one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint* EntryOf(byte* node, ulong children, ulong prefixes, int v)
+    public static uint* EntryOf(byte* node, ulong children, ulong prefixes, int v)
     {
-        int longest = 63 - BitOperations.LeadingZeroCount(prefixes & s_covering[v]);
+        int longest = 63 - BitOperations.LeadingZeroCount(prefixes & FibTrieBatch.Covering[v]);
         int before = BitOperations.PopCount(prefixes & ((1ul << longest) - 1));
         return ChildrenOf(node) + BitOperations.PopCount(children) + before;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint Either(uint entry, uint otherwise) => entry != 0 ? entry : otherwise;
-
-    private static ulong* MakeCovering()
-    {
-        ulong* covering = (ulong*)NativeMemory.AlignedAlloc(64 * sizeof(ulong), 64);
-        for (int v = 0; v < 64; v++)
-        {
-            covering[v] = 0;
-            for (int r = 0; r < FibTrieSegment.Stride; r++)
-            {
-                covering[v] |= 1ul << ((1 << r) - 1 + (v >> (FibTrieSegment.Stride - r)));
-            }
-        }
-
-        return covering;
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private byte* Block(uint reference) => _units + ((nuint)(reference & FibTrieSegment.UnitMask) * FibTrieSegment.UnitBytes);
+    private byte* Block(uint reference) => _units + (reference & FibTrieSegment.OffsetMask);
 }

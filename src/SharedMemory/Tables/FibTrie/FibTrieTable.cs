@@ -16,6 +16,9 @@ public struct FibTrieHeader
 [StructLayout(LayoutKind.Sequential)]
 public struct FibRoot
 {
+    /// <summary>RT_TABLE_MAIN (IPv6: with table local merged in), RT_TABLE_LOCAL.</summary>
+    public const uint MainTable = 254, LocalTable = 255;
+
     /// <summary>Reference to the top of the trie; 0: no prefix but, perhaps, the one of length 0.</summary>
     public uint Child;
 
@@ -34,15 +37,17 @@ public struct FibRoot
 /// carries the prefix; a big table has arrays in place of its upper nodes.
 /// </summary>
 /// <remarks>
-/// Body: a header, the roots, then units of 16 bytes (unit 0 is never used). A reference is one word: bits 0-25 the unit, and two bits for what it is.
+/// Body: a header, the roots, then units of 16 bytes (unit 0 is never used). A reference is one word: the offset of a block from
+/// the first unit, and in its lowest bits what the block is.
 ///
 ///   node of level l   {children u64, prefixes u64, then one word per child, one entry per prefix}
 ///                     covers bits l..l+5 of the key. Bit v of children: there is a subtree for these 6 bits being v.
 ///                     Bit 2^r - 1 + p of prefixes: there is a prefix of length l + r (r 0..5) with these r bits being p.
+///                     Bit 63 of prefixes: the level is 61 or 121, where the next 64 bits of the key have to be taken.
 ///   leaf              {key high u64, entry u32, 0, and if longer than 64: key low u64, 0}
-///   array of level l  {FibArraySlot × 2^n, own entries u32 × 2^n}: n = 13 bits for level 0, 12 for level 13. A slot has
-///                     the entry of the longest prefix of the array's lengths over it (pushed down within the array
-///                     only) and a subtree of level l + n. Own entry 2^r + p: the prefix of length l + r with bits p.
+///   array of level l  {FibArraySlot × 2^n, own entries u32 × 2^n}: at the top l is 0 and n 13 or, wide, 19; below that n is 12.
+///                     A slot has the entry of the longest prefix of the array's lengths (l..l+n-1) over it, pushed down within
+///                     the array only, and a subtree of level l + n. Own entry 2^r + p: the prefix of length l + r with bits p.
 ///                     Own entry 0 counts what the array holds.
 ///
 /// Levels: the first node is of level -5 (one bit), so that the others are 1, 7, 13, 19, 25, 31, ... 127: the lengths 24, 32, 48,
@@ -54,8 +59,16 @@ public static unsafe class FibTrieSegment
 {
     public const int Roots = 1024, UnitBytes = 16;
     public const int FirstLevel = -5, Stride = 6, NodeHeaderWords = 4;
-    public const int TopBits = 13, SecondBits = 12, TopLevel = 0, SecondLevel = 13;
-    public const uint ArrayFlag = 0x8000_0000, LeafFlag = 0x4000_0000, UnitMask = 0x03ff_ffff;
+    public const int TopBits = 13, WideTopBits = 19, SecondBits = 12;
+
+    /// <summary>The lowest bits of a reference; none of them: a node. Wide goes with Array.</summary>
+    public const uint LeafFlag = 1, ArrayFlag = 2, WideFlag = 4, OffsetMask = ~15u;
+
+    /// <summary>So that an offset and 6 bits fit in a word.</summary>
+    public const int MaxUnits = 1 << 26;
+
+    /// <summary>In a node's prefix bitmap: from here on the digits come from the next 64 bits of the key.</summary>
+    public const ulong NextWindow = 1ul << 63;
 
     /// <summary>Behind the last unit: a lookup may read a word of a node that the node doesn't have, and ignores it.</summary>
     private const nuint Slack = 4096;
@@ -86,13 +99,17 @@ public static unsafe class FibTrieSegment
             : new FibKey(v >> (end - 64), v << (128 - end));
     }
 
-    public static int ArrayBits(int level) => level == TopLevel ? TopBits : SecondBits;
+    public static bool IsWindowLevel(int level) => level is 61 or 121;
 
-    /// <summary>Which slot of an array of this level a key falls into.</summary>
-    public static int ArrayIndex(ulong high, int level) =>
-        level == TopLevel ? (int)(high >> (64 - TopBits)) : (int)(high >> (64 - TopBits - SecondBits)) & ((1 << SecondBits) - 1);
+    /// <summary>The level of an array where a node would be of this level.</summary>
+    public static int ArrayLevel(int level) => level == FirstLevel ? 0 : level;
 
-    public static uint* OwnEntries(FibArraySlot* array, int level) => (uint*)(array + (1 << ArrayBits(level)));
+    public static int ArrayBits(uint reference, int level) =>
+        level != FirstLevel ? SecondBits : (reference & WideFlag) != 0 ? WideTopBits : TopBits;
+
+    /// <summary>Which slot of an array a key falls into.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int ArrayIndex(ulong high, int arrayLevel, int bits) => (int)(high << arrayLevel >> (64 - bits));
 }
 
 /// <summary>Entry and Child change by one store each.</summary>

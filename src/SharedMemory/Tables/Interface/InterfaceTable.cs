@@ -46,10 +46,15 @@ public unsafe struct InterfaceRecord
     public uint Flags;          // IFF_*
     public uint Master;
     public uint Link;
+    public uint Mtu6;           // net.ipv6.conf.IF.mtu, 0: no IPv6 on it
     public ushort Type;         // ARPHRD_*
     public ushort PortId;       // NoPort unless the fast path serves it
     public byte OperState;      // IF_OPER_*
-    public byte Forwarding;
+    public byte Forwarding;     // IPv4
+    public byte Forwarding6;
+    public byte IgnoreRoutesWithLinkdown6;
+    public byte ProxyNdp;
+    public byte Ipv6Disabled;
     public byte RpFilter;
     public byte IgnoreRoutesWithLinkdown;
     public byte ProxyArp;

@@ -29,7 +29,9 @@ public enum PuntReason : byte
     Demoted = 21,
     TosRoute = 22,
     Encapsulation = 23,
-    ViaIpv6 = 24,
+
+    /// <summary>Several routes that are no siblings fit (IPv6): Linux chooses by the packet's interface, preference and neighbours.</summary>
+    AmbiguousRoute = 24,
     NotIp = 25,
     TableFull = 26,
 
@@ -71,7 +73,9 @@ public enum DropReason : byte
 public enum PassReason : byte
 {
     Arp = 0,
-    Ipv6 = 1,
+
+    /// <summary>A link-local IPv6 source or destination: ND, or never forwarded.</summary>
+    LinkLocal = 1,
     NotIp = 2,
     Multicast = 3,
     OtherHost = 4,

@@ -29,6 +29,10 @@ public unsafe struct VrfState
 
     public uint ManagerConnected;
 
+    /// <summary>Nonzero: table local holds an IPv6 prefix shorter than /128: it is looked up first, and main only when it has nothing.</summary>
+    public uint LocalFirst6;
+    public uint Reserved0;
+
     public fixed uint IngressPass[Capacities.Ports];   // Families: of what this port receives, these are Linux's
     public fixed uint PortIfIndex[Capacities.Ports];   // 0: the port's interface is missing, or in another VRF
     public fixed byte RpFilter[Capacities.Ports];      // IPv4: 0 no source validation, 1 strict, 2 loose (RFC 3704)

@@ -1,0 +1,535 @@
+using FastPathSync.CacheManager.Features.Interface;
+using FastPathSync.Fpc;
+using FastPathSync.Linux;
+using FastPathSync.Netlink;
+using FastPathSync.Netlink.Rtnetlink;
+using Google.Protobuf;
+using Wire = FastPathSync.Fpc.Protocol;
+
+namespace FastPathSync.CacheManager.Features.Route;
+
+/// <summary>
+/// IPv6 routes of all tables. Linux may hold several of one identity (destination, source, table and metric): those with a
+/// gateway are siblings, one multipath route, which every event says whole; the others stand behind one another
+/// (fib6_add_rt2node in net/ipv6/ip6_fib.c). The cache holds the first, and the others behind it.
+/// </summary>
+public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
+{
+    /// <summary>Bodies kept for sharing; a table with more different ones than this gains little by it.</summary>
+    private const int KeptBodies = 8192;
+
+    /// <summary>What would expire within this is withdrawn: SyncEngine asks once a second, and the answer takes a while.</summary>
+    private const ulong ExpiryMargin = 1_500_000_000;
+
+    /// <summary>In _expiry, for a time that is over.</summary>
+    private const ulong Expired = 0;
+
+    private const int ExpiredAskedEvery = 10;
+
+    private readonly Cascade _cascade;
+    private readonly InterfaceFeature _interfaces;
+    private readonly Wire.Route6Batch _batch = new();
+    private readonly Dictionary<Route6, Route6> _bodies = [];
+    private Dictionary<RouteKey6, List<Route6>> _behind = [];
+    private Dictionary<RouteKey6, ulong> _expiry = [];
+
+    /// <summary>Identities whose siblings were seen to have attributes of their own, which a dump doesn't show; true: such that matter.</summary>
+    private readonly Dictionary<RouteKey6, bool> _mixed = [];
+    private int _asked;
+
+    public Route6Feature(Cascade cascade, InterfaceFeature interfaces)
+    {
+        _cascade = cascade;
+        _interfaces = interfaces;
+        cascade.Routes += ApplyCascade;
+    }
+
+    public override Wire.ObjectKind Kind => Wire.ObjectKind.Route6;
+
+    public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_IPV6_ROUTE];
+
+    /// <summary>Messages of both families come to RouteFeature, which hands ours on.</summary>
+    public override IReadOnlyList<ushort> MessageTypes { get; } = [];
+
+    protected override FpcType BatchType => FpcType.Route6;
+
+    public override EventOutcome Apply(scoped in NetlinkMessage message)
+    {
+        if (!RouteMessage.TryParse(in message, out RouteMessage m))
+        {
+            return EventOutcome.Malformed;
+        }
+
+        return Apply(message.Type, message.Flags, in m);
+    }
+
+    public EventOutcome Apply(ushort type, ushort flags, in RouteMessage m)
+    {
+        if (m.Family != Rtm.AF_INET6 || m.IsCloned)
+        {
+            return EventOutcome.Ignored;
+        }
+
+        RouteKey6 key = RouteKey6.Of(in m);
+        Route6 route = Shared(Route6.Of(in m));
+        _cascade.Apply();
+        if (type == Rtm.RTM_NEWROUTE)
+        {
+            if (_expiry.TryGetValue(key, out ulong at) && at == Expired)
+            {
+                Touch(key);
+            }
+
+            NoteExpiry(_expiry, key, m.ExpiresIn);
+            Insert(key, route, flags);
+        }
+        else
+        {
+            Delete(key, route);
+        }
+
+        return EventOutcome.Applied;
+    }
+
+    /// <summary>
+    /// Routes with a lifetime (of router advertisements) that ends now. Renewals are silent, so the kernel has to be asked
+    /// before; Linux itself doesn't use an expired route, and announces its end up to half a minute later (fib6_run_gc).
+    /// </summary>
+    public bool IsAnyExpiring()
+    {
+        ulong soon = MonotonicClock.Nanoseconds + ExpiryMargin;
+        bool askExpired = ++_asked % ExpiredAskedEvery == 0; // an advertisement may have revived them
+        foreach (ulong at in _expiry.Values)
+        {
+            if (at == Expired ? askExpired : at <= soon)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>A refresh has asked: what is still about to end is published as expired.</summary>
+    public void WithdrawExpired()
+    {
+        ulong soon = MonotonicClock.Nanoseconds + ExpiryMargin;
+        foreach ((RouteKey6 key, ulong at) in _expiry.ToList())
+        {
+            if (at != Expired && at <= soon)
+            {
+                _expiry[key] = Expired;
+                Touch(key);
+            }
+        }
+    }
+
+    protected override void Dump(NetlinkSocket socket, Dictionary<RouteKey6, Route6> fresh)
+    {
+        Dictionary<RouteKey6, List<Route6>> behind = [];
+        Dictionary<RouteKey6, ulong> expiry = [];
+        void Restart()
+        {
+            fresh.Clear();
+            behind.Clear();
+            expiry.Clear();
+        }
+
+        NetlinkDump.Run(socket, () => RouteMessage.Dump(Rtm.AF_INET6), Restart, Urgent, (scoped in NetlinkMessage m) =>
+        {
+            if (!RouteMessage.TryParse(in m, out RouteMessage r))
+            {
+                throw NetlinkDump.Malformed(in m);
+            }
+
+            if (r.IsCloned)
+            {
+                return;
+            }
+
+            RouteKey6 key = RouteKey6.Of(in r);
+            Route6 route = Shared(Route6.Of(in r));
+            NoteExpiry(expiry, key, r.ExpiresIn);
+            if (!fresh.TryAdd(key, route))
+            {
+                Others(behind, key).Add(route);
+            }
+        });
+        KeepHidden(fresh, behind);
+        foreach (RouteKey6 key in _behind.Keys.Union(behind.Keys).Where(k => _behind.ContainsKey(k) != behind.ContainsKey(k)))
+        {
+            Touch(key);
+        }
+
+        foreach (RouteKey6 key in _expiry.Union(expiry).Where(e => e.Value == Expired).Select(e => e.Key))
+        {
+            Touch(key);
+        }
+
+        _behind = behind;
+        _expiry = expiry;
+        foreach (RouteKey6 key in _mixed.Keys.Where(k => !fresh.ContainsKey(k)).ToList())
+        {
+            _mixed.Remove(key);
+        }
+    }
+
+    protected override void AppendUpsert(RouteKey6 key, in Route6 value)
+    {
+        Wire.Route6 r = new()
+        {
+            Key = Identity(key),
+            Type = value.Type,
+            Protocol = value.Protocol,
+            Preference = value.Preference,
+            Mtu = value.Mtu,
+            MtuLocked = value.MtuLocked,
+            NexthopId = value.NexthopId,
+            Flags = value.Flags,
+            Ambiguous = _behind.ContainsKey(key) || (value.IsMultipath && _mixed.GetValueOrDefault(key)),
+            Expired = _expiry.TryGetValue(key, out ulong at) && at == Expired,
+        };
+        if (!value.PreferredSource.IsNone)
+        {
+            r.PreferredSource = ByteString.CopyFrom(value.PreferredSource.ToArray());
+        }
+
+        foreach (RouteNexthop n in value.Ways)
+        {
+            r.Nexthops.Add(new Wire.RouteNexthop
+            {
+                Ifindex = (uint)n.Index,
+                Gateway = n.Gateway.IsNone ? ByteString.Empty : ByteString.CopyFrom(n.Gateway.ToArray()),
+                Weight = n.Weight,
+                Flags = n.Flags,
+                Encap = n.Encap,
+            });
+        }
+
+        _batch.Updates.Add(new Wire.Route6Batch.Types.Update { Upsert = r });
+    }
+
+    protected override void AppendDelete(RouteKey6 key) => _batch.Updates.Add(new Wire.Route6Batch.Types.Update { Delete = Identity(key) });
+
+    protected override IMessage Batch(ulong observedNs)
+    {
+        _batch.ObservedNs = observedNs;
+        return _batch;
+    }
+
+    protected override void EmptyBatch() => _batch.Updates.Clear();
+
+    private static Wire.Route6Key Identity(RouteKey6 key) => new()
+    {
+        Table = key.Table,
+        DestinationHigh = key.High,
+        DestinationLow = key.Low,
+        PrefixLength = key.Length,
+        SourceHigh = key.Source?.High ?? 0,
+        SourceLow = key.Source?.Low ?? 0,
+        SourceLength = key.Source?.Length ?? 0u,
+        Metric = key.Metric,
+    };
+
+    private static List<Route6> Others(Dictionary<RouteKey6, List<Route6>> behind, RouteKey6 key)
+    {
+        if (!behind.TryGetValue(key, out List<Route6>? others))
+        {
+            behind[key] = others = [];
+        }
+
+        return others;
+    }
+
+    private static void NoteExpiry(Dictionary<RouteKey6, ulong> expiry, RouteKey6 key, int? seconds)
+    {
+        if (seconds is int s)
+        {
+            expiry[key] = s < 0 ? Expired : MonotonicClock.Nanoseconds + ((ulong)s * 1_000_000_000);
+        }
+        else
+        {
+            expiry.Remove(key);
+        }
+    }
+
+    /// <summary>The one that equals it and is kept, so that equal routes are one object.</summary>
+    private Route6 Shared(Route6 route)
+    {
+        if (_bodies.TryGetValue(route, out Route6? known))
+        {
+            return known;
+        }
+
+        if (_bodies.Count == KeptBodies)
+        {
+            _bodies.Clear();
+        }
+
+        _bodies[route] = route;
+        return route;
+    }
+
+    /// <summary>A dump leaves out what stands between siblings (fib6_dump_node skips to the last of them).</summary>
+    private void KeepHidden(Dictionary<RouteKey6, Route6> fresh, Dictionary<RouteKey6, List<Route6>> behind)
+    {
+        foreach ((RouteKey6 key, List<Route6> others) in _behind)
+        {
+            if (!fresh.TryGetValue(key, out Route6? first) || !(first.IsMultipath || (behind.TryGetValue(key, out List<Route6>? b) && b.Exists(o => o.IsMultipath))))
+            {
+                continue;
+            }
+
+            foreach (Route6 o in others)
+            {
+                if (!o.MayBeSibling && !o.SameWays(first) && !Others(behind, key).Exists(x => x.SameWays(o)))
+                {
+                    behind[key].Add(o);
+                }
+            }
+
+            if (behind.TryGetValue(key, out List<Route6>? kept) && kept.Count == 0)
+            {
+                behind.Remove(key);
+            }
+        }
+    }
+
+    private void Insert(RouteKey6 key, Route6 route, ushort flags)
+    {
+        if (!Cache.TryGetValue(key, out Route6? first))
+        {
+            _mixed.Remove(key);
+            Put(key, in route);
+            return;
+        }
+
+        bool replaces = (flags & Nlm.NLM_F_REPLACE) != 0;
+        if (first.SameWays(route) || (replaces && !_behind.ContainsKey(key)))
+        {
+            // An event older than the dump, a nexthop object's change announced for all its routes, or `ip route replace`.
+            if (replaces)
+            {
+                _mixed.Remove(key);
+            }
+
+            Put(key, in route);
+            return;
+        }
+
+        if (replaces)
+        {
+            _cascade.Doubt6(); // of several, one was replaced: the order decides which, and a dump doesn't show all of them
+            Put(key, in route);
+            return;
+        }
+
+        if (!route.IsMultipath)
+        {
+            List<Route6> others = Others(_behind, key);
+            if (!others.Exists(o => o.SameWays(route)))
+            {
+                others.Add(route);
+            }
+
+            Touch(key);
+            return;
+        }
+
+        // A sibling was added: the event tells all siblings, with the attributes of the new one.
+        if (route.Holds(first))
+        {
+            Put(key, Joined(key, first, route));
+        }
+        else if (_behind.TryGetValue(key, out List<Route6>? others) && others.FindIndex(route.Holds) is int i and >= 0)
+        {
+            others[i] = Joined(key, others[i], route);
+            Touch(key);
+        }
+        else
+        {
+            _cascade.Doubt6();
+            Put(key, in route);
+        }
+    }
+
+    private Route6 Joined(RouteKey6 key, Route6 first, Route6 siblings)
+    {
+        if (!first.SameAttributes(siblings))
+        {
+            _mixed[key] = _mixed.GetValueOrDefault(key) || first.Mtu != siblings.Mtu || first.MtuLocked != siblings.MtuLocked || first.Type != siblings.Type;
+        }
+
+        return Shared(first.With(siblings.Ways));
+    }
+
+    private void Delete(RouteKey6 key, Route6 route)
+    {
+        if (!Cache.TryGetValue(key, out Route6? first))
+        {
+            return;
+        }
+
+        _behind.TryGetValue(key, out List<Route6>? others);
+        if (first.SameWays(route))
+        {
+            RemoveFirst(key);
+        }
+        else if (others?.FindIndex(route.SameWays) is int same and >= 0)
+        {
+            RemoveBehind(key, others, same);
+        }
+        else if (first.Holds(route))
+        {
+            Put(key, Shared(first.Without(route)));
+            DoubtOrder(key);
+        }
+        else if (others?.FindIndex(o => o.Holds(route)) is int i and >= 0)
+        {
+            others[i] = Shared(others[i].Without(route));
+            DoubtOrder(key);
+            Touch(key);
+        }
+        else
+        {
+            _cascade.Doubt6(); // an event older than the dump, or something we don't understand
+        }
+    }
+
+    /// <summary>The first sibling may have gone: then others' attributes show, or another route stands before the siblings.</summary>
+    private void DoubtOrder(RouteKey6 key)
+    {
+        if (_mixed.ContainsKey(key) || _behind.ContainsKey(key))
+        {
+            _cascade.Doubt6();
+        }
+    }
+
+    private void RemoveBehind(RouteKey6 key, List<Route6> others, int i)
+    {
+        others.RemoveAt(i);
+        if (others.Count == 0)
+        {
+            _behind.Remove(key);
+            Touch(key);
+        }
+    }
+
+    private void RemoveFirst(RouteKey6 key)
+    {
+        _mixed.Remove(key);
+        if (!_behind.TryGetValue(key, out List<Route6>? others))
+        {
+            _expiry.Remove(key);
+            Remove(key);
+            return;
+        }
+
+        Route6 next = others[0];
+        RemoveBehind(key, others, 0);
+        Put(key, in next);
+        Touch(key);
+    }
+
+    private void ApplyCascade()
+    {
+        foreach (RouteKey6 key in _behind.Keys.ToList())
+        {
+            List<Route6> others = _behind[key];
+            for (int i = others.Count - 1; i >= 0; i--)
+            {
+                if (Survivor(others[i]) is Route6 left)
+                {
+                    others[i] = left;
+                }
+                else
+                {
+                    RemoveBehind(key, others, i);
+                }
+            }
+        }
+
+        List<(RouteKey6 Key, Route6? Left)> changes = [];
+        foreach ((RouteKey6 key, Route6 route) in Cache)
+        {
+            Route6? left = Survivor(route);
+            if (!ReferenceEquals(left, route))
+            {
+                changes.Add((key, left));
+            }
+        }
+
+        foreach ((RouteKey6 key, Route6? left) in changes)
+        {
+            if (left is null)
+            {
+                RemoveFirst(key);
+            }
+            else
+            {
+                Put(key, Shared(left));
+            }
+        }
+    }
+
+    /// <summary>
+    /// What fib6_ifdown, fib6_remove_prefsrc and remove_nexthop leave of a route: itself, another, or null. Deletions are
+    /// announced (unless net.ipv6.route.skip_notify_on_dev_down or net.ipv4.nexthop_compat_mode say no), flags never.
+    /// </summary>
+    private Route6? Survivor(Route6 r)
+    {
+        if (r.NexthopId != 0)
+        {
+            return _cascade.DeadNexthops.Contains(r.NexthopId) ? null : r;
+        }
+
+        if (!r.PreferredSource.IsNone && _cascade.DeadAddresses6.Contains(r.PreferredSource))
+        {
+            r = r.WithoutPreferredSource();
+        }
+
+        const byte Dead = RouteConstants.RTNH_F_DEAD, LinkDown = RouteConstants.RTNH_F_LINKDOWN;
+        RouteNexthop[] ways = r.Ways;
+        int dead = 0;
+        for (int i = 0; i < ways.Length; i++)
+        {
+            RouteNexthop w = ways[i];
+            byte flags = w.Flags;
+            if (_cascade.Gone.Contains(w.Index) || (_cascade.Down.Contains(w.Index) && !_cascade.Unaddressed.Contains(w.Index)))
+            {
+                dead++;
+                flags |= Dead | LinkDown;
+            }
+            else if (_cascade.LinkDown.Contains(w.Index) && r.Type is not (RouteConstants.RTN_LOCAL or RouteConstants.RTN_ANYCAST))
+            {
+                flags |= _interfaces.IgnoresRoutesWithLinkDown6(w.Index) ? (byte)(Dead | LinkDown) : LinkDown;
+            }
+            else if ((flags & Dead) != 0 && !_interfaces.IsUp(w.Index))
+            {
+                dead++;
+            }
+
+            if (flags != w.Flags)
+            {
+                if (ReferenceEquals(ways, r.Ways))
+                {
+                    ways = [.. ways];
+                }
+
+                ways[i] = w with { Flags = flags };
+            }
+        }
+
+        if (ways.Length > 0 && dead == ways.Length)
+        {
+            return null;
+        }
+
+        if (Array.Exists(ways, w => _cascade.Gone.Contains(w.Index)))
+        {
+            ways = Array.FindAll(ways, w => !_cascade.Gone.Contains(w.Index)); // NETDEV_UNREGISTER takes the sibling alone
+        }
+
+        return ReferenceEquals(ways, r.Ways) ? r : r.With(ways);
+    }
+}

@@ -1,0 +1,303 @@
+using System.Runtime.InteropServices;
+using FastPathSync.FpManager.Features.Nexthop;
+using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
+using Wire = FastPathSync.Fpc.Protocol;
+
+namespace FastPathSync.FpManager.Features.Route;
+
+/// <summary>
+/// IPv6 routes, and what is compiled from them: a trie for each table, and into main's the local table as well (local first
+/// within a prefix), which is what a lookup in local and then in main finds as long as local holds /128s only.
+/// </summary>
+public sealed class Route6Store
+{
+    private readonly RecordTableWriter<Route6Record> _records;
+    private readonly Dictionary<PrefixKey, int> _prefixes = [];
+    private readonly Dictionary<uint, int> _roots = [];
+    private readonly NexthopStore _nexthops;
+    private readonly FibTrieWriter _tries;
+    private readonly Route6Choice _choice;
+    private int[] _next = new int[1024];
+
+    public unsafe Route6Store(Segment segment, NexthopStore nexthops, FibTrieWriter tries)
+    {
+        _records = new RecordTableWriter<Route6Record>(segment.Body, Capacities.Routes6);
+        _nexthops = nexthops;
+        _tries = tries;
+        _choice = new Route6Choice(nexthops);
+        Root(RouteStore.TableMain);
+        Root(RouteStore.TableLocal);
+        Restore();
+    }
+
+    /// <summary>A prefix of a lookup: local and main are one. The value is the first record's slot + 1; _next leads on.</summary>
+    private readonly record struct PrefixKey(ulong High, ulong Low, uint Table, byte Length)
+    {
+        public FibKey Fib => new(High, Low);
+
+        public static PrefixKey Of(in Route6Record r) =>
+            new(r.Destination.High, r.Destination.Low, r.Table == RouteStore.TableLocal ? RouteStore.TableMain : r.Table, r.PrefixLength);
+    }
+
+    public int Count => _records.Reader.Count;
+
+    /// <summary>The last Repair found no room for some prefix.</summary>
+    public bool IsIncomplete { get; private set; }
+
+    /// <summary>
+    /// Prefixes of table local shorter than /128: then a longer one in main must not win, and local is looked up first.
+    /// ff00::/8 doesn't count: what is sent to multicast addresses is never forwarded by these tables.
+    /// </summary>
+    public int ShortLocalRoutes { get; private set; }
+
+    /// <returns>False when a table is full.</returns>
+    public bool TryUpsert(Wire.Route6 wire, ulong generation)
+    {
+        Route6Record r = RecordOf(wire, generation);
+        PrefixKey prefix = PrefixKey.Of(in r);
+        int slot = Find(prefix, in r);
+        bool exists = slot >= 0;
+        r.Nexthop = AcquireNexthop(wire);
+        if (r.Nexthop == NexthopStore.None || (!exists && (slot = _records.Allocate()) < 0))
+        {
+            _nexthops.Release(r.Nexthop);
+            return false;
+        }
+
+        int old = exists ? _records[slot].Nexthop : NexthopStore.None;
+        _records.Write(slot, r);
+        if (!exists)
+        {
+            Link(prefix, slot);
+            CountSpecial(in r, +1);
+        }
+
+        bool room = Compile(prefix);
+        _nexthops.Release(old);
+        return room;
+    }
+
+    public bool Remove(Wire.Route6Key wire)
+    {
+        Route6Record wanted = IdentityOf(wire);
+        int slot = Find(PrefixKey.Of(in wanted), in wanted);
+        return slot < 0 || Remove(slot);
+    }
+
+    public int Sweep(ulong generation)
+    {
+        List<int> stale = [.. _records.Reader.All().Where(r => r.Value.Generation != generation).Select(r => r.Slot)];
+        stale.ForEach(s => Remove(s));
+        return stale.Count;
+    }
+
+    /// <summary>Mends the tries where they differ from what the routes say; what is right is not touched.</summary>
+    /// <returns>How many entries were wrong.</returns>
+    public int Repair()
+    {
+        int mended = 0;
+        IsIncomplete = false;
+        foreach (uint table in _prefixes.Keys.Select(p => p.Table).Distinct().ToList())
+        {
+            Root(table);
+        }
+
+        ILookup<uint, PrefixKey> byTable = _prefixes.Keys.ToLookup(p => p.Table);
+        foreach ((uint table, int root) in _roots)
+        {
+            bool complete = root >= 0;
+            if (complete)
+            {
+                IEnumerable<PrefixKey> prefixes = byTable[table == RouteStore.TableLocal ? RouteStore.TableMain : table];
+                mended += _tries.Mend(root, prefixes.Where(p => Best(p, table) != NexthopStore.None).Select(p => (p.Fib, (int)p.Length)), (key, length) =>
+                    Best(new PrefixKey(key.High, key.Low, table == RouteStore.TableLocal ? RouteStore.TableMain : table, (byte)length), table), out complete);
+            }
+
+            IsIncomplete |= !complete;
+        }
+
+        return mended;
+    }
+
+    private static Route6Record IdentityOf(Wire.Route6Key k) => new()
+    {
+        Table = k.Table,
+        Destination = new IpAddress(k.DestinationHigh, k.DestinationLow),
+        PrefixLength = (byte)k.PrefixLength,
+        Source = new IpAddress(k.SourceHigh, k.SourceLow),
+        SourceLength = (byte)k.SourceLength,
+        Metric = k.Metric,
+    };
+
+    private static Route6Record RecordOf(Wire.Route6 wire, ulong generation) => IdentityOf(wire.Key) with
+    {
+        PreferredSource = IpAddress.FromBytes(wire.PreferredSource.Span),
+        Type = (byte)wire.Type,
+        Protocol = (byte)wire.Protocol,
+        Preference = (byte)wire.Preference,
+        State = (byte)((wire.Ambiguous ? Route6Record.Ambiguous : 0) | (wire.Expired ? Route6Record.Expired : 0) | (wire.MtuLocked ? Route6Record.MtuLocked : 0)),
+        Mtu = (ushort)Math.Min(wire.Mtu, 0xffff),
+        NexthopObject = wire.NexthopId,
+        Flags = wire.Flags,
+        Generation = generation,
+    };
+
+    private static NexthopSpec SpecOf(Wire.RouteNexthop n, uint mtu) =>
+        n.Encap ? NexthopSpec.Punt(PuntReason.Encapsulation, n.Ifindex)
+        : NexthopSpec.Single(n.Ifindex, IpAddress.FromBytes(n.Gateway.Span), mtu, n.Flags, NexthopSpec.Ipv6);
+
+    private int AcquireNexthop(Wire.Route6 wire)
+    {
+        switch (wire.Type)
+        {
+            case not 0 when wire.NexthopId != 0: // a blackhole object makes Linux call the route a blackhole
+                return _nexthops.AcquireObject(wire.NexthopId, wire.Mtu, NexthopSpec.Ipv6);
+            case RouteTypes.Unicast when wire.Nexthops.Count == 1:
+                return _nexthops.Acquire(SpecOf(wire.Nexthops[0], wire.Mtu));
+            case RouteTypes.Unicast when wire.Nexthops.Count > 1:
+                List<(int, uint)> members = [.. wire.Nexthops.Select(n => (_nexthops.Acquire(SpecOf(n, wire.Mtu)), n.Weight))];
+                return _nexthops.AcquireGroup(members);
+            case RouteTypes.Anycast: // the subnet-router address and its like are our own
+                return _nexthops.Acquire(NexthopSpec.Punt(PuntReason.Local, wire.Nexthops.Count > 0 ? wire.Nexthops[0].Ifindex : 0));
+            default:
+                return _nexthops.Acquire(NexthopSpec.Punt(RouteTypes.PuntFor(wire.Type), wire.Nexthops.Count > 0 ? wire.Nexthops[0].Ifindex : 0));
+        }
+    }
+
+    private bool Remove(int slot)
+    {
+        Route6Record r = _records[slot];
+        PrefixKey prefix = PrefixKey.Of(in r);
+        Unlink(prefix, slot);
+        CountSpecial(in r, -1);
+        bool room = Compile(prefix);
+        _nexthops.Release(r.Nexthop);
+        _records.Free(slot); // workers never look at route records
+        return room;
+    }
+
+    private void CountSpecial(in Route6Record r, int by) =>
+        ShortLocalRoutes += r.Table == RouteStore.TableLocal && r.PrefixLength < 128 && r.Destination.High >> 56 != 0xff ? by : 0;
+
+    private int Find(PrefixKey prefix, in Route6Record wanted)
+    {
+        for (int s = _prefixes.GetValueOrDefault(prefix); s != 0; s = _next[s - 1])
+        {
+            ref Route6Record r = ref _records[s - 1];
+            if (r.Table == wanted.Table && r.Metric == wanted.Metric && r.SourceLength == wanted.SourceLength && r.Source == wanted.Source)
+            {
+                return s - 1;
+            }
+        }
+
+        return -1;
+    }
+
+    private void Link(PrefixKey prefix, int slot)
+    {
+        if (slot >= _next.Length)
+        {
+            Array.Resize(ref _next, Math.Max(slot + 1, _next.Length * 2));
+        }
+
+        ref int head = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes, prefix, out _);
+        _next[slot] = head;
+        head = slot + 1;
+    }
+
+    private void Unlink(PrefixKey prefix, int slot)
+    {
+        ref int head = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes, prefix, out _);
+        if (head == slot + 1)
+        {
+            head = _next[slot];
+            if (head == 0)
+            {
+                _prefixes.Remove(prefix);
+            }
+
+            return;
+        }
+
+        int s = head;
+        while (_next[s - 1] != slot + 1)
+        {
+            s = _next[s - 1];
+        }
+
+        _next[s - 1] = _next[slot];
+    }
+
+    /// <summary>Puts what Linux would take for the prefix into the tables in which it is looked up, or takes the prefix out.</summary>
+    private bool Compile(PrefixKey prefix)
+    {
+        bool room = Compile(prefix, prefix.Table);
+        return prefix.Table == RouteStore.TableMain ? Compile(prefix, RouteStore.TableLocal) && room : room;
+    }
+
+    private bool Compile(PrefixKey prefix, uint table)
+    {
+        int root = Root(table), best = Best(prefix, table);
+        return best == NexthopStore.None
+            ? root < 0 || _tries.TryRemove(root, prefix.Fib, prefix.Length)
+            : root >= 0 && (_tries.Get(root, prefix.Fib, prefix.Length) == best || _tries.TrySet(root, prefix.Fib, prefix.Length, best));
+    }
+
+    /// <summary>The nexthop for a prefix of a table; main's is local's, if that has one.</summary>
+    private int Best(PrefixKey prefix, uint table)
+    {
+        int head = _prefixes.GetValueOrDefault(prefix);
+        int best = table == RouteStore.TableMain ? Best(head, RouteStore.TableLocal) : NexthopStore.None;
+        return best != NexthopStore.None ? best : Best(head, table);
+    }
+
+    private int Best(int head, uint table)
+    {
+        _choice.Begin();
+        for (int s = head; s != 0; s = _next[s - 1])
+        {
+            ref Route6Record r = ref _records[s - 1];
+            if (r.Table == table)
+            {
+                _choice.Add(in r);
+            }
+        }
+
+        return _choice.End();
+    }
+
+    /// <summary>The root slot of a table, -1 when there are too many tables.</summary>
+    private int Root(uint table)
+    {
+        if (!_roots.TryGetValue(table, out int root) || root < 0)
+        {
+            _roots[table] = root = _tries.Open(FibFamily.Ipv6, table);
+        }
+
+        return root;
+    }
+
+    /// <summary>After a restart: takes the references that the records hold, and mends what is compiled from them.</summary>
+    private void Restore()
+    {
+        foreach ((int slot, Route6Record r) in _records.Reader.All().ToList())
+        {
+            PrefixKey prefix = PrefixKey.Of(in r);
+            if (!_nexthops.IsUsed(r.Nexthop) || Find(prefix, in r) >= 0)
+            {
+                _records.Free(slot); // its writer died in the middle; the resync brings it again
+                continue;
+            }
+
+            _nexthops.AddReference(r.Nexthop);
+            Link(prefix, slot);
+            CountSpecial(in r, +1);
+        }
+
+        if (_records.Reader.HighWater > 0)
+        {
+            Repair();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Net;
+
+namespace FastPathSync.Differential;
+
+/// <summary>
+/// An epoch: new routers, then rounds, each a changed configuration, and in each many packets, each a case. Everything follows
+/// from the seed and the epoch's number, so an epoch can be run again alone.
+/// </summary>
+internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
+{
+    private const int Rounds = 10, ProbesPerRound = 50, FlowsPerSpread = 160, WarmUp = 16, MostSuspects = 25;
+    private readonly Judge _judge = new(routers);
+    private readonly FlowStability _stability = new();
+    private readonly List<string> _history = [];
+    private readonly Configuration _configuration = new();
+
+    public int Cases { get; private set; }
+
+    public int LegalChoices => _judge.LegalChoices;
+
+    public List<Mismatch> Mismatches { get; } = [];
+
+    /// <summary>Runs until so many cases are done, or a mismatch is found that ends the run.</summary>
+    public void Run(int cases)
+    {
+        bool Enough() => Cases >= cases || (Mismatches.Count > 0 && !options.KeepGoing);
+        Dice dice = new(unchecked((options.Seed * 31) + (number * 1_000_003)));
+        Change(_configuration.Begin());
+        for (int round = 0; round < Rounds && !Enough(); round++)
+        {
+            Stopwatch clock = Stopwatch.StartNew();
+            Change(_configuration.Step(dice, dice.Between(3, round == 0 ? 20 : 8)));
+            Trace(() => $"epoch {number} round {round}: {_configuration.Live.Count} objects, followed after {clock.ElapsedMilliseconds} ms; "
+                + $"demotions: {string.Join("; ", routers.Product.Status().Demotions.Select(d => d.Object))}");
+            if (!dice.OneIn(4))
+            {
+                Resolve();
+            }
+
+            PacketFactory factory = new(_configuration, dice);
+            Send([.. Enumerable.Range(0, ProbesPerRound).Select(i => factory.Next(Cases + i))]);
+            if (!Enough() && round % 4 == 3)
+            {
+                Spread(dice);
+            }
+
+            Trace(() => $"  sent after {clock.ElapsedMilliseconds} ms");
+        }
+    }
+
+    private void Change(List<Change> changes)
+    {
+        HashSet<int> failed = routers.Apply([.. changes.Select(c => c.Command)]);
+        _configuration.Forget(changes, failed);
+        _history.AddRange(changes.Select(c => c.Command).Where((_, i) => !failed.Contains(i)));
+        _judge.Changed();
+        _stability.Clear();
+        if (Following.Wait(routers.Product, changes.Select(c => c.Command), options.Verify) is string complaint)
+        {
+            Report(new Mismatch(complaint, [], new Comparison([], [])));
+        }
+    }
+
+    /// <summary>
+    /// Has both routers ask for the hosts that routes lead to: otherwise most packets would find a neighbour that is only just
+    /// being asked for, and go by Linux. Not in all rounds, since that has to be right too.
+    /// </summary>
+    private void Resolve()
+    {
+        HashSet<string> known = [.. routers.Ip(Side.Kernel, "neighbor show").Split('\n').Where(l => l.Contains("lladdr", StringComparison.Ordinal)).Select(l => l.Split(' ')[0])];
+        List<Probe> probes = [];
+        foreach (Family family in Family.Both)
+        {
+            for (int port = 0; port < RouterPair.Ports; port++)
+            {
+                int from = (port + 1) % RouterPair.Ports;
+                foreach (IPAddress host in Enumerable.Range(Family.FirstHost, Family.LiveHosts).Select(h => IPAddress.Parse(family.Host(port, h))).Where(h => !known.Contains(h.ToString())))
+                {
+                    probes.Add(new Probe(0, from, "resolve", PacketFactory.Plain(from, family, IPAddress.Parse(family.Host(from, Family.FirstHost)), host, 1, 2, []), 0));
+                }
+            }
+        }
+
+        if (probes.Count > 0)
+        {
+            _judge.Try(probes);
+        }
+    }
+
+    private Judge.Verdict Send(List<Probe> probes)
+    {
+        Cases += probes.Count;
+        Judge.Verdict verdict = _judge.Try(probes);
+        if (!verdict.Difference.Equal)
+        {
+            Isolate(verdict.Difference, probes);
+        }
+
+        bool addressesOnly = !_configuration.Live.Any(o => o.Key.Contains("hash_policy", StringComparison.Ordinal) || o.Kind.StartsWith("rule", StringComparison.Ordinal));
+        _stability.Note(probes, verdict.Kernel, verdict.Product, addressesOnly);
+        foreach ((IReadOnlyList<Probe> flow, string ways) in _stability.Violations())
+        {
+            Report(new Mismatch($"one flow goes several ways: {ways}", flow, new Comparison([], [])));
+        }
+
+        return verdict;
+    }
+
+    /// <summary>Sends those again, one by one, that may have caused the difference.</summary>
+    private void Isolate(Comparison batch, List<Probe> probes)
+    {
+        Emission[] odd = [.. batch.OnlyKernel, .. batch.OnlyProduct];
+        List<Probe> suspects = [.. probes.Where(p => odd.Any(e => p.Marks(e.Bytes)))];
+        if (odd.Any(e => !probes.Exists(p => p.Marks(e.Bytes))))
+        {
+            suspects = [.. suspects, .. probes.Except(suspects)];
+        }
+
+        bool explained = suspects.RemoveAll(_judge.MayDiffer) > 0;
+        foreach (Probe probe in suspects.Take(MostSuspects))
+        {
+            if (_judge.TryAlone(probe) is Comparison alone)
+            {
+                explained = true;
+                Report(new Mismatch("the routers differ", [probe], alone));
+                if (!options.KeepGoing)
+                {
+                    return;
+                }
+            }
+        }
+
+        if (!explained)
+        {
+            Report(new Mismatch("the routers differ", [.. suspects.Take(6)], batch) { Reproducible = false });
+        }
+    }
+
+    /// <summary>Many flows into one multipath route: the product keeps to the weights where the kernel does.</summary>
+    private void Spread(Dice dice)
+    {
+        if (_configuration.Live.Where(o => o.Multipath).ToArray() is not { Length: > 0 } multipath)
+        {
+            return;
+        }
+
+        string target = dice.PickFrom(dice.PickFrom(multipath).Targets);
+        Family family = Hosts.IsIpv6(target.Split('/')[0]) ? Family.Ipv6 : Family.Ipv4;
+        IPAddress destination = IPAddress.Parse(Family.Inside(target, dice));
+        Probe Make(int port, int number)
+        {
+            byte[] tag = dice.Bytes(8);
+            IPAddress source = IPAddress.Parse(Family.Inside(family.BehindPrefix(port), dice));
+            byte[] frame = PacketFactory.Plain(port, family, source, destination, dice.Below(65536), dice.Below(65536), tag);
+            return new Probe(number, port, "spread", frame, BinaryPrimitives.ReadUInt64BigEndian(tag));
+        }
+
+        // Where possible into a port that none of the ways leads back to.
+        int first = dice.Below(RouterPair.Ports);
+        Probe[] candidates = [.. Enumerable.Range(0, RouterPair.Ports).Select(i => Make((first + i) % RouterPair.Ports, Cases))];
+        int port = (candidates.FirstOrDefault(c => _judge.Paths.Of(c) is { Count: > 1 } ways && ways.All(w => w.Port != c.Port)) ?? candidates[0]).Port;
+        List<Probe> probes = [.. Enumerable.Range(0, FlowsPerSpread).Select(i => Make(port, Cases + i))];
+        Send(probes[..WarmUp]);
+        probes.RemoveRange(0, WarmUp);
+        Judge.Verdict verdict = Send(probes);
+        IReadOnlyList<Paths.Way> ways = _judge.Paths.Of(probes[^1]);
+        if (ways.Count > 1 && ways.All(w => w.Mac is not null) && Weights.Fit(ways, probes, verdict.Kernel) is null && Weights.Fit(ways, probes, verdict.Product) is string misfit)
+        {
+            Report(new Mismatch($"weights not kept: {misfit}", [probes[^1]], new Comparison([], [])));
+        }
+    }
+
+    private void Report(Mismatch mismatch)
+    {
+        mismatch = mismatch with { History = [.. _history], Live = [.. _configuration.Live], Neighbours = [.. Neighbours()] };
+        Mismatches.Add(mismatch);
+        foreach (string line in mismatch.Describe())
+        {
+            Console.WriteLine(line);
+        }
+
+        Console.WriteLine($"  again: ./dev test differential --seed {options.Seed} --epoch {number} --cases {Cases}");
+    }
+
+    private IEnumerable<string> Neighbours() =>
+        from line in routers.Ip(Side.Kernel, "neighbor show").Split('\n')
+        let words = line.Split(' ')
+        where words is [_, "dev", _, "lladdr", _, ..] && !line.Contains("PERMANENT", StringComparison.Ordinal) && !line.Contains("FAILED", StringComparison.Ordinal)
+        select $"ip -{(words[0].Contains(':', StringComparison.Ordinal) ? 6 : 4)} neighbor replace {words[0]} lladdr {words[4]} dev {words[2]} nud reachable";
+
+    private void Trace(Func<string> line)
+    {
+        if (options.Verbose)
+        {
+            Console.WriteLine(line());
+        }
+    }
+}
