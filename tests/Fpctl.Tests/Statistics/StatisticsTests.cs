@@ -31,13 +31,20 @@ public sealed unsafe class StatisticsTests : IDisposable
     [Fact]
     public void WorkersPortsAndFramesAreListed()
     {
-        Fill(_instance.Worker(0, 1));
+        Segment first = _instance.Worker(0, 1);
+        Fill(first);
+        (WorkerSegment.State(first)->Bursts, WorkerSegment.State(first)->Sleeps) = (5, 7);
         _instance.Worker(1, 3);
         JsonNode j = Json(StatisticsSnapshot.Take(_instance.Tables));
         Assert.Equal([20ul, 0ul], j["workers"]!.AsArray().Select(w => w!["rx"]!.GetValue<ulong>()));
         Assert.Equal(["r0", "r1"], j["ports"]!.AsArray().Select(p => p!["ifname"]!.GetValue<string>()));
         Assert.Equal("""{"frames":8192,"inUse":14,"lost":0}""", j["umem"]!.ToJsonString());
         Assert.Equal(3u, j["workers"]![1]!["cpu"]!.GetValue<uint>());
+        JsonNode w = j["workers"]![0]!;
+        Assert.Equal((5ul, 7ul), (w["bursts"]!.GetValue<ulong>(), w["sleeps"]!.GetValue<ulong>()));
+        Assert.Equal(["r0", "r1"], w["ports"]!.AsArray().Select(p => p!["ifname"]!.GetValue<string>()));
+        Assert.Equal(20ul, w["ports"]!.AsArray().Aggregate(0ul, (sum, p) => sum + p!["rx"]!.GetValue<ulong>()));
+        Assert.Equal(4096 * 2ul, j["workers"]!.AsArray().Aggregate(0ul, (sum, x) => sum + x!["umem"]!["frames"]!.GetValue<ulong>()));
     }
 
     [Fact]
