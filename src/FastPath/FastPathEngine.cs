@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using FastPathSync.FastPath.Control;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
@@ -96,7 +95,6 @@ internal sealed unsafe class FastPathEngine : IDisposable
             _trailers.Set(id, p.IfIndex, genericXdp: false);
         }
 
-        uint flowSeed = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
         for (int w = 0; w < _options.Workers; w++)
         {
             uint sockets = (uint)_ports.Sum(p => QueuesOf(p, w));
@@ -106,7 +104,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         _ports.ForEach(BindSockets);
         for (int w = 0; w < _options.Workers; w++)
         {
-            StartWorker(w, cpus[w], flowSeed);
+            StartWorker(w, cpus[w]);
         }
 
         _xdp.Watch(_workers.Count);
@@ -339,7 +337,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
-    private void StartWorker(int id, int cpu, uint flowSeed)
+    private void StartWorker(int id, int cpu)
     {
         Segments s = Segments;
         Segment own = s.Workers[id];
@@ -357,7 +355,6 @@ internal sealed unsafe class FastPathEngine : IDisposable
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
             Counters = WorkerSegment.Port(own, 0),
             CoarseSecond = _second,
-            FlowSeed = flowSeed,
         };
         Injector injector = new(Carrier.IfIndex, _options.PuntThroughTap ? Carrier.Tap : null, _trailers);
         ForwardingWorker w = new(

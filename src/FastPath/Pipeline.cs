@@ -42,7 +42,7 @@ public static unsafe class Pipeline
         }
         else
         {
-            Ipv4InputNode.Run(ref v, t);
+            Ipv4InputNode.Run(ref v, t, rxPort);
             Ipv4LookupNode.Run(ref v, t);
             Ipv4ForwardNode.Run(ref v, t, rxPort);
             InterfaceOutputNode.Run(ref v, t);

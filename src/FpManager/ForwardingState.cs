@@ -4,6 +4,7 @@ using FastPathSync.FpManager.Features.Interface;
 using FastPathSync.FpManager.Features.Neighbour;
 using FastPathSync.FpManager.Features.Nexthop;
 using FastPathSync.FpManager.Features.Route;
+using FastPathSync.FpManager.Features.Settings;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
@@ -45,12 +46,14 @@ public sealed unsafe class ForwardingState
         Demotions = new DemotionStore(segments.Vrf, Interfaces);
         Addresses = new AddressStore(segments.Address);
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
+        Settings = new SettingsStore(_vrf, Interfaces, Addresses);
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
         Routes = new RouteStore(segments.Route, Nexthops, new Fib4Writer(
             Fib4Segment.Table24(segments.Fib4), Fib4Segment.Groups(segments.Fib4), Fib4Segment.GroupUse(segments.Fib4), Capacities.Fib4Groups, Reclaimer));
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
+        Settings.PublishPorts();
         if (Routes.IsIncomplete)
         {
             DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups)");
@@ -74,6 +77,8 @@ public sealed unsafe class ForwardingState
 
     public DemotionStore Demotions { get; }
 
+    public SettingsStore Settings { get; }
+
     /// <summary>Entries found wrong and mended on request, since this fpmd started.</summary>
     public int Repaired { get; private set; }
 
@@ -93,6 +98,7 @@ public sealed unsafe class ForwardingState
         lock (_lock)
         {
             Reclaimer.Poll();
+            Nexthops.Heal();
         }
     }
 
@@ -217,7 +223,6 @@ public sealed unsafe class ForwardingState
 
     public string? Apply(Wire.NexthopBatch batch) => Applying(batch.ObservedNs, () =>
     {
-        bool room = true;
         foreach (Wire.NexthopBatch.Types.Update u in batch.Updates)
         {
             if (u.ChangeCase == Wire.NexthopBatch.Types.Update.ChangeOneofCase.Delete)
@@ -226,11 +231,11 @@ public sealed unsafe class ForwardingState
             }
             else if (u.ChangeCase == Wire.NexthopBatch.Types.Update.ChangeOneofCase.Upsert)
             {
-                room &= Nexthops.TryUpsertObject(u.Upsert, _generation);
+                Nexthops.UpsertObject(u.Upsert, _generation);
             }
         }
 
-        return room ? null : $"nexthop table is full ({Capacities.Nexthops} nexthops, {Capacities.GroupMembers} group members)";
+        return null;
     });
 
     public string? Apply(Wire.RouteBatch batch) => Applying(batch.ObservedNs, () =>
@@ -254,7 +259,7 @@ public sealed unsafe class ForwardingState
         }
 
         DemoteDefaultTable();
-        return room ? null : $"route tables are full ({Capacities.Routes} routes, {Capacities.Nexthops} nexthops, {Capacities.Fib4Groups} FIB groups)";
+        return room ? null : $"route tables are full ({Capacities.Routes} routes, {Capacities.Fib4Groups} FIB groups)";
     });
 
     public string? Apply(Wire.NeighbourBatch batch) => Applying(batch.ObservedNs, () =>
@@ -297,6 +302,13 @@ public sealed unsafe class ForwardingState
         return room ? null : $"demotion table is full ({Capacities.Demotions})";
     });
 
+    public void Apply(Wire.Settings settings) => _ = Applying(0, () =>
+    {
+        Settings.Apply(settings);
+        Nexthops.HeedNeighbours(settings.MultipathUseNeigh);
+        return null;
+    });
+
     /// <summary>A demotion of fpmd's own.</summary>
     public void Demote(string @object, string reason, DemotionEffect effect, uint ifindex)
     {
@@ -333,6 +345,13 @@ public sealed unsafe class ForwardingState
             {
                 _vrf->TableFull++;
                 DemoteFull(error);
+            }
+
+            if (Nexthops.TakeLack() && error is null)
+            {
+                // Routes without a nexthop of theirs punt: nothing else is to be left to Linux.
+                _vrf->TableFull++;
+                error = $"nexthop table is full ({Capacities.Nexthops} nexthops, {Capacities.GroupMembers} group members)";
             }
 
             if (observed != 0)
@@ -425,6 +444,7 @@ public sealed unsafe class ForwardingState
     private void Changed()
     {
         Demotions.Publish();
+        Settings.PublishPorts();
         Volatile.Write(ref _vrf->Change, _vrf->Change + 1);
     }
 }

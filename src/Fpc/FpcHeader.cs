@@ -17,6 +17,7 @@ public enum FpcType : ushort
     Nexthop = 19,
     Neighbour = 20,
     Demotion = 21,
+    Settings = 24,
 }
 
 [Flags]

@@ -4,6 +4,7 @@ using FastPathSync.CacheManager.Features.Interface;
 using FastPathSync.CacheManager.Features.Neighbour;
 using FastPathSync.CacheManager.Features.Nexthop;
 using FastPathSync.CacheManager.Features.Route;
+using FastPathSync.CacheManager.Features.Settings;
 using Microsoft.Extensions.Logging;
 
 namespace FastPathSync.CacheManager.Features;
@@ -20,14 +21,15 @@ public sealed class FeatureSet : IDisposable
     {
         Cascade = new Cascade();
         Demotions = new DemotionFeature(wake);
+        Settings = new SettingsFeature(wake);
         Interfaces = new InterfaceFeature(Cascade);
         AddressFeature addresses = new(Cascade);
         Nexthops = new NexthopFeature(Cascade);
         Routes = new RouteFeature(Cascade, Interfaces);
         NeighbourFeature neighbours = new();
-        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, neighbours];
+        InDependence = [Demotions, Settings, Interfaces, addresses, Nexthops, Routes, neighbours];
 
-        _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>());
+        _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>(), Settings);
         Interfaces.InfosChanged = _monitor.InterfacesChanged;
         Interfaces.Gone = index =>
         {
@@ -42,6 +44,8 @@ public sealed class FeatureSet : IDisposable
     public Cascade Cascade { get; }
 
     public DemotionFeature Demotions { get; }
+
+    public SettingsFeature Settings { get; }
 
     public InterfaceFeature Interfaces { get; }
 

@@ -202,6 +202,7 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
             {
                 Apply(chunk.Events);
                 _features.Cascade.Apply();
+                Complete();
                 if (_features.Cascade.TakeDoubt() && !_refreshAt.IsSet)
                 {
                     _refreshAt = Deadline.In(s_doubtDelay + _refreshPause);
@@ -234,6 +235,23 @@ public sealed class SyncEngine(FpcEndpoint endpoint, int receiveBuffer, ILoggerF
         if (messages.Malformed)
         {
             Doubt("netlink datagram malformed");
+        }
+    }
+
+    private void Complete()
+    {
+        try
+        {
+            foreach (IFeature f in _features.InDependence)
+            {
+                f.Complete(_dumps);
+            }
+        }
+        catch (LinuxException e)
+        {
+            _log.LogDebug("dump interrupted: {Reason}", e.Message);
+            Redial();
+            _features.Cascade.Doubt();
         }
     }
 

@@ -94,6 +94,9 @@ public sealed class FpcSession(Socket socket, ForwardingState state, ILogger log
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.NeighbourBatch.Parser))));
             case FpcType.Demotion:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.DemotionBatch.Parser))));
+            case FpcType.Settings:
+                state.Apply(BatchValidator.Valid(frame.Parse(Wire.Settings.Parser)));
+                return (0, "");
             default:
                 throw new FpcProtocolException($"{frame.Header.Type} is not for a server");
         }

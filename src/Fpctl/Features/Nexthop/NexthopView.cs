@@ -17,6 +17,12 @@ internal sealed record NexthopView
 
     public IReadOnlyList<NexthopMemberView>? Group { get; init; }
 
+    /// <summary>Of a resilient group; each member's weight is then how many of them lead to it.</summary>
+    public int? Buckets { get; init; }
+
+    /// <summary>Of the routes that use it: "inet", "inet6".</summary>
+    public string? Family { get; init; }
+
     public required string[] Flags { get; init; }
 
     /// <summary>How many routes lead here.</summary>

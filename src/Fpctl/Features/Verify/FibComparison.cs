@@ -166,31 +166,30 @@ internal sealed class FibComparison
                 return _forwarding.Decisions.IsDead(r.IfIndex, r.Flags)
                     ? new Decision(null, PuntReason.LinkDown, false, [])
                     : new Decision(_forwarding.Decisions.Text([new KernelHop(r.IfIndex, r.Gateway, 1, 0, false)]), null, false, [r.IfIndex]);
-            case NexthopKind.Group when _tables.Word(n).Action == NexthopAction.Group:
+            case NexthopKind.Group or NexthopKind.ResilientGroup when _tables.Word(n).IsGroup:
                 KernelHop[] members = [.. Members(r).Select(m => new KernelHop(m.Record.IfIndex, m.Record.Gateway, m.Weight, 0, false))];
                 return new Decision(_forwarding.Decisions.Text(members), null, false, [.. members.Select(m => m.IfIndex)]);
-            case NexthopKind.Group:
+            case NexthopKind.Group or NexthopKind.ResilientGroup:
                 return new Decision(null, _tables.Word(n).Reason, false, []);
             default:
                 return new Decision(null, n == 0 ? _tables.Word(0).Reason : r.Reason, false, []);
         }
     }
 
-    /// <summary>The members that some hash reaches: the dead stand behind the one whose bound is the largest hash.</summary>
+    /// <summary>The members that some hash reaches, and those that only their neighbour keeps out; the dead are left out.</summary>
     private IEnumerable<(int Nexthop, NexthopRecord Record, uint Weight)> Members(NexthopRecord group)
     {
+        bool reached = true; // until the bound is the largest hash
         for (int i = group.FirstMember; i < group.FirstMember + group.MemberCount; i++)
         {
             GroupMember m = _tables.Member(i);
-            if (_tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord r))
+            if (_tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord r)
+                && (reached || r.Kind != NexthopKind.Single || !_forwarding.Decisions.IsDead(r.IfIndex, r.Flags)))
             {
                 yield return (m.Nexthop, r, m.Weight);
             }
 
-            if (m.UpperBound == uint.MaxValue)
-            {
-                yield break;
-            }
+            reached &= m.UpperBound != uint.MaxValue;
         }
     }
 
@@ -206,7 +205,7 @@ internal sealed class FibComparison
             return;
         }
 
-        if (r.Kind == NexthopKind.Group)
+        if (r.IsGroup)
         {
             foreach ((int member, _, _) in Members(r))
             {
@@ -227,7 +226,7 @@ internal sealed class FibComparison
         {
             NexthopAction.OnLink => r.Gateway.IsNone && word.Index == r.IfIndex ? null : $"on-link on {_name(word.Index)}",
             NexthopAction.Forward => ForwardFault(word, in r, resolved, in neighbour),
-            NexthopAction.Group => "a group",
+            NexthopAction.Group or NexthopAction.Buckets => "a group",
             _ => word.Reason switch
             {
                 PuntReason.NoNeighbour => !r.Gateway.IsNone && resolved && IsPort(r.IfIndex) && IsUp(r.IfIndex) ? "punt no-neighbour" : null,
