@@ -4,6 +4,7 @@
 #   client c0 10.1.0.2/24 ── 10.1.0.1 r0 router r1 10.2.0.1 ── 10.2.0.2/24 s0 server
 #
 # The namespaces are called fps-NAME-client, fps-NAME-router and fps-NAME-server. IPv6 stays as the system has it.
+# LAB_QUEUES=N gives every interface N queues in each direction.
 
 # lab_names NAME: sets lab_client, lab_router and lab_server.
 lab_names() {
@@ -33,15 +34,15 @@ lab_up() {
 }
 
 _lab_build() {
-  local namespace
+  local namespace shape=(numrxqueues "${LAB_QUEUES:-1}" numtxqueues "${LAB_QUEUES:-1}")
   for namespace in "$lab_client" "$lab_router" "$lab_server"; do
     ip netns add "$namespace" && ip -n "$namespace" link set lo up || return
   done
   # rp_filter (a distribution may switch it on for new namespaces) makes the product leave packets to Linux. Before the
   # interfaces: they copy `default` when they are made.
   in_router sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.ip_forward=1 &&
-    ip -n "$lab_router" link add r0 type veth peer name c0 netns "$lab_client" &&
-    ip -n "$lab_router" link add r1 type veth peer name s0 netns "$lab_server" &&
+    ip -n "$lab_router" link add r0 "${shape[@]}" type veth peer name c0 "${shape[@]}" netns "$lab_client" &&
+    ip -n "$lab_router" link add r1 "${shape[@]}" type veth peer name s0 "${shape[@]}" netns "$lab_server" &&
     ip -n "$lab_client" address add 10.1.0.2/24 dev c0 &&
     ip -n "$lab_router" address add 10.1.0.1/24 dev r0 &&
     ip -n "$lab_router" address add 10.2.0.1/24 dev r1 &&
@@ -56,19 +57,23 @@ _lab_build() {
 
 # lab_down NAME: ends what runs in its namespaces, and removes them.
 lab_down() {
-  local namespace pids attempt
+  local namespace
   lab_names "$1" || return
-  for namespace in "$lab_client" "$lab_server" "$lab_router"; do
-    [[ -e /run/netns/$namespace ]] || continue
-    for attempt in TERM TERM KILL; do
-      pids=$(ip netns pids "$namespace" 2>/dev/null) || break
-      [[ -n $pids ]] || break
-      # shellcheck disable=SC2086 # a list of numbers
-      kill -s "$attempt" $pids 2>/dev/null
-      _lab_wait_empty "$namespace"
-    done
-    ip netns delete "$namespace" 2>/dev/null
+  for namespace in "$lab_client" "$lab_server" "$lab_router"; do lab_remove "$namespace"; done
+}
+
+# lab_remove NAMESPACE: ends what runs in it, and removes it.
+lab_remove() {
+  local pids attempt
+  [[ -e /run/netns/$1 ]] || return 0
+  for attempt in TERM TERM KILL; do
+    pids=$(ip netns pids "$1" 2>/dev/null) || break
+    [[ -n $pids ]] || break
+    # shellcheck disable=SC2086 # a list of numbers
+    kill -s "$attempt" $pids 2>/dev/null
+    _lab_wait_empty "$1"
   done
+  ip netns delete "$1" 2>/dev/null
   return 0
 }
 

@@ -2,7 +2,8 @@
 /*
  * Sends small UDP frames out of an interface as fast as one CPU can: through AF_XDP (copy mode; the fastest on a veth), or
  * with --packet by sendmmsg on a packet socket without qdisc. All frames are equal but for the source port, which goes
- * through --flows values. Offered packets per second are printed as JSON.
+ * through --flows values. With --queues the flows are dealt out to the transmit queues: flow f leaves by queue f mod N, and
+ * on a veth arrives at the receive queue of that number. Offered packets per second are printed as JSON.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -17,19 +18,21 @@
 #define FRAME_ROOM 2048
 #define RING 2048
 #define FRAMES (2 * RING)
+#define QUEUES 16
 #define IN_FLIGHT 1024 /* frames handed to the kernel and not yet completed */
 
 static const char usage[] = "usage: l2gen [options] --to-mac MAC --from ADDRESS --to ADDRESS INTERFACE\n"
 			    "  --seconds N  how long (default 2)\n"
 			    "  --size N     frame size in bytes without FCS (default 60)\n"
 			    "  --flows N    source ports to go through (default 1)\n"
+			    "  --queues N   transmit queues to use with AF_XDP (default 1); divides --flows\n"
 			    "  --packet     use a packet socket instead of AF_XDP\n"
 			    "  --cpu N      run on this CPU\n";
 
 struct job {
 	const char *interface;
 	struct flow flow;
-	uint64_t flows, end_ns;
+	uint64_t flows, queues, end_ns;
 };
 
 static void build(uint8_t *frame, const struct job *job, uint64_t index)
@@ -41,59 +44,80 @@ static void build(uint8_t *frame, const struct job *job, uint64_t index)
 	build_frame(frame, &flow, &probe);
 }
 
-static uint64_t send_af_xdp(const struct job *job)
+/* An AF_XDP socket on one transmit queue, with frames of its own: those of the flows that leave by this queue. */
+struct sender {
+	struct xsk_ring_prod fill, tx;
+	struct xsk_ring_cons completion;
+	struct xsk_umem *umem;
+	struct xsk_socket *socket;
+	uint64_t next;
+	uint32_t in_flight;
+};
+
+static void open_sender(struct sender *sender, const struct job *job, uint32_t queue)
 {
-	static struct xsk_ring_prod fill, tx;
-	static struct xsk_ring_cons completion;
 	struct xsk_umem_config umem_config = { .fill_size = RING, .comp_size = RING, .frame_size = FRAME_ROOM };
 	struct xsk_socket_config config = { .tx_size = RING,
 					    .libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 					    .bind_flags = XDP_COPY | XDP_USE_NEED_WAKEUP };
 	uint8_t *area = mmap(NULL, FRAMES * FRAME_ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint64_t sent = 0, next = 0;
-	struct xsk_umem *umem;
-	struct xsk_socket *socket;
-	uint32_t in_flight = 0, index;
 	int error;
 
 	if (area == MAP_FAILED)
 		die("memory for frames");
-	error = xsk_umem__create(&umem, area, FRAMES * FRAME_ROOM, &fill, &completion, &umem_config);
+	error = xsk_umem__create(&sender->umem, area, FRAMES * FRAME_ROOM, &sender->fill, &sender->completion,
+				 &umem_config);
 	if (!error)
-		error = xsk_socket__create(&socket, job->interface, 0, umem, NULL, &tx, &config);
+		error = xsk_socket__create(&sender->socket, job->interface, queue, sender->umem, NULL, &sender->tx,
+					   &config);
 	if (error) {
 		errno = -error;
-		die("AF_XDP socket on %s", job->interface);
+		die("AF_XDP socket on %s, queue %u", job->interface, queue);
 	}
 	for (uint64_t i = 0; i < FRAMES; i++)
-		build(area + i * FRAME_ROOM, job, i);
+		build(area + i * FRAME_ROOM, job, i * job->queues + queue);
+}
 
+/* Offers a batch when there is room; how many were completed meanwhile. */
+static uint32_t send_batch(struct sender *sender, size_t size)
+{
+	uint32_t done, index;
+
+	if (sender->in_flight <= IN_FLIGHT && xsk_ring_prod__reserve(&sender->tx, BATCH, &index) == BATCH) {
+		for (uint32_t i = 0; i < BATCH; i++, sender->next++) {
+			struct xdp_desc *descriptor = xsk_ring_prod__tx_desc(&sender->tx, index + i);
+
+			descriptor->addr = sender->next % FRAMES * FRAME_ROOM;
+			descriptor->len = (uint32_t)size;
+			descriptor->options = 0;
+		}
+		xsk_ring_prod__submit(&sender->tx, BATCH);
+		sender->in_flight += BATCH;
+	}
+	sendto(xsk_socket__fd(sender->socket), NULL, 0, MSG_DONTWAIT, NULL, 0);
+	done = xsk_ring_cons__peek(&sender->completion, 256, &index);
+	if (done)
+		xsk_ring_cons__release(&sender->completion, done);
+	sender->in_flight -= done;
+	return done;
+}
+
+static uint64_t send_af_xdp(const struct job *job)
+{
+	static struct sender senders[QUEUES];
+	uint64_t sent = 0;
+
+	for (uint32_t q = 0; q < job->queues; q++)
+		open_sender(&senders[q], job, q);
 	while (!stop_wanted && now_ns() < job->end_ns) {
 		/* The clock is read once per 64 batches: it costs as much as a packet. */
-		for (int round = 0; round < 64; round++) {
-			uint32_t done;
-
-			if (in_flight <= IN_FLIGHT && xsk_ring_prod__reserve(&tx, BATCH, &index) == BATCH) {
-				for (uint32_t i = 0; i < BATCH; i++, next++) {
-					struct xdp_desc *descriptor = xsk_ring_prod__tx_desc(&tx, index + i);
-
-					descriptor->addr = next % FRAMES * FRAME_ROOM;
-					descriptor->len = (uint32_t)job->flow.size;
-					descriptor->options = 0;
-				}
-				xsk_ring_prod__submit(&tx, BATCH);
-				in_flight += BATCH;
-			}
-			sendto(xsk_socket__fd(socket), NULL, 0, MSG_DONTWAIT, NULL, 0);
-			done = xsk_ring_cons__peek(&completion, 256, &index);
-			if (done)
-				xsk_ring_cons__release(&completion, done);
-			in_flight -= done;
-			sent += done;
-		}
+		for (int round = 0; round < 64; round++)
+			sent += send_batch(&senders[(uint64_t)round % job->queues], job->flow.size);
 	}
-	xsk_socket__delete(socket);
-	xsk_umem__delete(umem);
+	for (uint32_t q = 0; q < job->queues; q++) {
+		xsk_socket__delete(senders[q].socket);
+		xsk_umem__delete(senders[q].umem);
+	}
 	return sent;
 }
 
@@ -132,18 +156,15 @@ static uint64_t send_packet_socket(const struct job *job)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "to-mac", required_argument, NULL, 'm' },
-		{ "from", required_argument, NULL, 'f' },
-		{ "to", required_argument, NULL, 't' },
-		{ "seconds", required_argument, NULL, 's' },
-		{ "size", required_argument, NULL, 'S' },
-		{ "flows", required_argument, NULL, 'n' },
-		{ "packet", no_argument, NULL, 'P' },
-		{ "cpu", required_argument, NULL, 'C' },
-		{ NULL, 0, NULL, 0 },
+		{ "to-mac", required_argument, NULL, 'm' }, { "from", required_argument, NULL, 'f' },
+		{ "to", required_argument, NULL, 't' },	    { "seconds", required_argument, NULL, 's' },
+		{ "size", required_argument, NULL, 'S' },   { "flows", required_argument, NULL, 'n' },
+		{ "queues", required_argument, NULL, 'q' }, { "packet", no_argument, NULL, 'P' },
+		{ "cpu", required_argument, NULL, 'C' },    { NULL, 0, NULL, 0 },
 	};
 	struct job job = { .flow = { .source_port = 1000, .destination_port = 9, .ttl = 64, .size = FRAME_SMALLEST },
-			   .flows = 1 };
+			   .flows = 1,
+			   .queues = 1 };
 	uint64_t seconds = 2, sent, start;
 	int option, cpu = -1, packet = 0, complete = 0;
 
@@ -170,6 +191,9 @@ int main(int argc, char **argv)
 		case 'n':
 			job.flows = number(optarg, "flows");
 			break;
+		case 'q':
+			job.queues = number(optarg, "queues");
+			break;
 		case 'P':
 			packet = 1;
 			break;
@@ -181,8 +205,9 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (optind + 1 != argc || complete != 7 || job.flows == 0 ||
-	    job.flow.size < FRAME_HEADERS + sizeof(struct probe) || job.flow.size > FRAME_LARGEST) {
+	if (optind + 1 != argc || complete != 7 || job.flows == 0 || job.queues == 0 || job.queues > QUEUES ||
+	    job.flows % job.queues || job.flow.size < FRAME_HEADERS + sizeof(struct probe) ||
+	    job.flow.size > FRAME_LARGEST) {
 		fputs(usage, stderr);
 		return 2;
 	}

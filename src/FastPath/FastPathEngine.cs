@@ -292,7 +292,15 @@ internal sealed unsafe class FastPathEngine : IDisposable
         {
             throw new DaemonStartException(
                 Errno.EINVAL,
-                $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {p.Queues}, or give the port more queues (ethtool -L {p.Name} rx N)");
+                $"port {p.Name} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {Math.Min(p.Queues, p.TransmitQueues)}, or give the port more queues (ethtool -L {p.Name} rx {_options.Workers} tx {_options.Workers}, or combined {_options.Workers})");
+        }
+
+        // The kernel sends nothing for a socket on a queue that has no transmit side (__xsk_generic_xmit: ENXIO).
+        if (p.TransmitQueues < _options.Workers)
+        {
+            throw new DaemonStartException(
+                Errno.EINVAL,
+                $"port {p.Name} has {p.TransmitQueues} transmit queue{(p.TransmitQueues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs one of its own: use --workers {p.TransmitQueues}, or give the port more (ethtool -L {p.Name} tx {_options.Workers})");
         }
     }
 

@@ -50,13 +50,15 @@ internal sealed unsafe class NetDevice : IDisposable
         return ok;
     }
 
-    /// <summary>Receive queues in use; 1 for devices that tell of none.</summary>
-    public int ReceiveQueues(string name)
+    /// <summary>Queues in use in each direction; 1 for devices that tell of none.</summary>
+    public (int Receive, int Transmit) Queues(string name)
     {
         Libc.ethtool_channels c = new() { cmd = Libc.ETHTOOL_GCHANNELS };
         Libc.ifreq r = Request(name);
         r.ifr_data = &c;
-        return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0 ? 1 : (int)Math.Max(1, c.rx_count + c.combined_count);
+        return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0
+            ? (1, 1)
+            : ((int)Math.Max(1, c.rx_count + c.combined_count), (int)Math.Max(1, c.tx_count + c.combined_count));
     }
 
     /// <summary>"veth"; empty when the driver tells no name.</summary>

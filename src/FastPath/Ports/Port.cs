@@ -42,7 +42,10 @@ internal sealed unsafe class Port : IDisposable
 
     public int Mtu { get; private set; }
 
+    /// <summary>Receive queues: each has a socket.</summary>
     public int Queues { get; private set; }
+
+    public int TransmitQueues { get; private set; }
 
     public bool IsVirtual { get; private set; }
 
@@ -69,7 +72,7 @@ internal sealed unsafe class Port : IDisposable
         }
 
         Mtu = mtu;
-        Queues = device.ReceiveQueues(Name);
+        (Queues, TransmitQueues) = device.Queues(Name);
         IsVirtual = s_virtualDrivers.Contains(device.Driver(Name));
     }
 

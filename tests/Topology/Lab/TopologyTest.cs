@@ -15,16 +15,21 @@ public abstract class TopologyTest(RouterLab lab) : IDisposable
 
     public virtual void Dispose()
     {
+        ExplainFailure(Lab.Lab, Lab.ProductStarted ? Lab.Product : null);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>To be called when a test ends; says something only when it has failed.</summary>
+    public static void ExplainFailure(Lab lab, Product? product)
+    {
         TestContext context = TestContext.Current as TestContext ?? throw new InvalidOperationException("no test context");
         if (context.TestState?.Result == TestResult.Failed)
         {
-            context.TestOutputHelper?.WriteLine($"To reproduce (FPS_PAUSE=1 leaves the lab up):\n{Lab.Lab.Transcript}");
-            if (Lab.ProductStarted)
+            context.TestOutputHelper?.WriteLine($"To reproduce (FPS_PAUSE=1 leaves the lab up):\n{lab.Transcript}");
+            if (product is not null)
             {
-                context.TestOutputHelper?.WriteLine(Lab.Product.LogTails());
+                context.TestOutputHelper?.WriteLine(product.LogTails());
             }
         }
-
-        GC.SuppressFinalize(this);
     }
 }

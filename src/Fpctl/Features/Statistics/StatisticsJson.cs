@@ -33,6 +33,19 @@ internal static class StatisticsJson
             w.WriteNumber("id", s.Workers[i].Id);
             w.WriteNumber("cpu", s.Workers[i].Cpu);
             Write(w, s.OfWorker(i));
+            w.WriteNumber("bursts", s.Workers[i].Bursts);
+            w.WriteNumber("sleeps", s.Workers[i].Sleeps);
+            WriteFrames(w, s.Workers[i].Frames, s.Workers[i].FramesInUse, s.Workers[i].FramesLost);
+            w.WriteStartArray("ports");
+            for (int p = 0; p < s.Workers[i].Ports.Count; p++)
+            {
+                w.WriteStartObject();
+                w.WriteString("ifname", s.Ports[p].Ifname);
+                Write(w, s.Workers[i].Ports[p]);
+                w.WriteEndObject();
+            }
+
+            w.WriteEndArray();
             w.WriteEndObject();
         }
 
@@ -48,11 +61,7 @@ internal static class StatisticsJson
         w.WriteNumber("overruns", s.Overruns);
         w.WriteEndObject();
 
-        w.WriteStartObject("umem");
-        w.WriteNumber("frames", Sum(s, x => x.Frames));
-        w.WriteNumber("inUse", Sum(s, x => x.FramesInUse));
-        w.WriteNumber("lost", Sum(s, x => x.FramesLost));
-        w.WriteEndObject();
+        WriteFrames(w, Sum(s, x => x.Frames), Sum(s, x => x.FramesInUse), Sum(s, x => x.FramesLost));
 
         w.WriteStartObject("fptun");
         w.WriteNumber("injected", s.FptunInjected);
@@ -68,6 +77,15 @@ internal static class StatisticsJson
     }
 
     private static ulong Sum(StatisticsSnapshot s, Func<WorkerSnapshot, ulong> of) => s.Workers.Aggregate(0ul, (a, x) => a + of(x));
+
+    private static void WriteFrames(Utf8JsonWriter w, ulong frames, ulong inUse, ulong lost)
+    {
+        w.WriteStartObject("umem");
+        w.WriteNumber("frames", frames);
+        w.WriteNumber("inUse", inUse);
+        w.WriteNumber("lost", lost);
+        w.WriteEndObject();
+    }
 
     private static void Write(Utf8JsonWriter w, Counters c)
     {

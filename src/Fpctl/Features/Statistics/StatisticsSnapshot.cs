@@ -19,6 +19,12 @@ internal sealed class WorkerSnapshot
 
     public uint Cpu { get; set; }
 
+    /// <summary>Times it took packets from a socket: rx / bursts tells how busy it is.</summary>
+    public ulong Bursts { get; set; }
+
+    /// <summary>Times it found nothing to do and blocked.</summary>
+    public ulong Sleeps { get; set; }
+
     public ulong Frames { get; set; }
 
     public ulong FramesInUse { get; set; }
@@ -27,6 +33,20 @@ internal sealed class WorkerSnapshot
 
     /// <summary>By PortId.</summary>
     public List<Counters> Ports { get; set; } = [];
+
+    public WorkerSnapshot Since(WorkerSnapshot? baseline) => new()
+    {
+        Id = Id,
+        Cpu = Cpu,
+        Bursts = Since(Bursts, baseline?.Bursts),
+        Sleeps = Since(Sleeps, baseline?.Sleeps),
+        Frames = Frames,
+        FramesInUse = FramesInUse,
+        FramesLost = FramesLost,
+        Ports = [.. Ports.Select((c, i) => c.Since(baseline?.Ports.ElementAtOrDefault(i)))],
+    };
+
+    private static ulong Since(ulong now, ulong? then) => then is ulong t && now >= t ? now - t : now;
 }
 
 /// <summary>Every counter of an instance at one moment; also what `stats --reset` keeps as the baseline.</summary>
@@ -99,15 +119,7 @@ internal sealed unsafe class StatisticsSnapshot
             Ifindex = p.Ifindex,
             BeforeWorkers = p.BeforeWorkers.Since(baseline.Ports.ElementAtOrDefault(i)?.BeforeWorkers),
         })],
-        Workers = [.. Workers.Select(w => new WorkerSnapshot
-        {
-            Id = w.Id,
-            Cpu = w.Cpu,
-            Frames = w.Frames,
-            FramesInUse = w.FramesInUse,
-            FramesLost = w.FramesLost,
-            Ports = [.. w.Ports.Select((c, i) => c.Since(baseline.Workers.Find(b => b.Id == w.Id)?.Ports.ElementAtOrDefault(i)))],
-        })],
+        Workers = [.. Workers.Select(w => w.Since(baseline.Workers.Find(b => b.Id == w.Id)))],
         Latency = baseline.Latency.Length == Latency.Length && Latency.Zip(baseline.Latency).All(p => p.First >= p.Second)
             ? [.. Latency.Zip(baseline.Latency, (a, b) => a - b)] : Latency,
         LatencyMax = LatencyMax,
@@ -134,6 +146,8 @@ internal sealed unsafe class StatisticsSnapshot
         {
             Id = w->Id,
             Cpu = w->Cpu,
+            Bursts = w->Bursts,
+            Sleeps = w->Sleeps,
             Frames = w->Frames,
             FramesInUse = w->FramesInUse,
             FramesLost = w->FramesLost,

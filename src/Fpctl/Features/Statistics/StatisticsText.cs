@@ -10,7 +10,7 @@ internal static class StatisticsText
 {
     public static IRenderable Render(StatisticsSnapshot s, Func<int, int, Rate?> rate)
     {
-        List<IRenderable> parts = [Totals(s, rate), Reasons(s.Total())];
+        List<IRenderable> parts = [Totals(s, rate), Workers(s), Reasons(s.Total())];
         LatencyLine(parts, s);
         ulong frames = Sum(s, w => w.Frames), inUse = Sum(s, w => w.FramesInUse), lost = Sum(s, w => w.FramesLost);
         string colour = lost == 0 ? "green" : "red";
@@ -31,18 +31,34 @@ internal static class StatisticsText
             Row(t, Markup.Escape(s.Ports[i].Ifname), s.OfPort(i), i, rate);
         }
 
-        for (int i = 0; i < s.Workers.Count; i++)
-        {
-            Row(t, $"worker {s.Workers[i].Id} (cpu {s.Workers[i].Cpu})", s.OfWorker(i), null, rate);
-        }
-
         Row(t, "[bold]total[/]", s.Total(), SharedMemory.Capacities.Ports, rate);
         return t;
     }
 
-    private static void Row(Table t, string name, Counters c, int? rateOf, Func<int, int, Rate?> rate)
+    /// <summary>How the work is shared, and how busy each is.</summary>
+    private static Table Workers(StatisticsSnapshot s)
     {
-        Rate? now = rateOf is int i ? rate(i, 1) : null, ten = rateOf is int j ? rate(j, 10) : null, sixty = rateOf is int k ? rate(k, 60) : null;
+        Table t = CliContext.Table("worker", "cpu", "rx", "forwarded", "tx", "punted", "dropped", "packets/burst", "sleeps", "frames", "in use", "lost");
+        foreach (TableColumn c in t.Columns)
+        {
+            c.RightAligned();
+        }
+
+        for (int i = 0; i < s.Workers.Count; i++)
+        {
+            WorkerSnapshot w = s.Workers[i];
+            Counters c = s.OfWorker(i);
+            t.AddRow(
+                $"{w.Id}", $"{w.Cpu}", $"{c.Rx}", $"{c.Forwarded}", $"{c.Tx}", $"{Counters.Total(c.Punted)}", $"{Counters.Total(c.Dropped)}",
+                w.Bursts == 0 ? "" : $"{(double)c.Rx / w.Bursts:0.0}", $"{w.Sleeps}", $"{w.Frames}", $"{w.FramesInUse}", $"{w.FramesLost}");
+        }
+
+        return t;
+    }
+
+    private static void Row(Table t, string name, Counters c, int rateOf, Func<int, int, Rate?> rate)
+    {
+        Rate? now = rate(rateOf, 1), ten = rate(rateOf, 10), sixty = rate(rateOf, 60);
         t.AddRow(
             name, $"{c.Rx}", $"{c.Forwarded}", $"{c.Tx}", $"{Counters.Total(c.Punted)}", $"{Counters.Total(c.Dropped)}",
             $"{Counters.Total(c.Passed)}", now is null ? "" : $"{now.Rx:0}", now is null ? "" : $"{now.Tx:0}",

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>
 /// Namespaces joined by veth pairs, built by the very `ip` commands a user would type, and taken down whatever happens:

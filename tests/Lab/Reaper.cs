@@ -1,7 +1,7 @@
 using System.Globalization;
 using FastPathSync.Linux;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>Finds and removes what labs leave: namespaces, processes of their instances, instance directories.</summary>
 public static class Reaper

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using FastPathSync.Linux;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>A frame as it came in, and when (Stopwatch ticks).</summary>
 public sealed record CapturedFrame(long Ticks, byte[] Bytes);

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using FastPathSync.Linux;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>One network namespace of a lab.</summary>
 public sealed class LabNamespace(Lab lab, string name)

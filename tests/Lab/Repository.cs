@@ -1,4 +1,4 @@
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>Where the product under test stands.</summary>
 public static class Repository

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Text;
 using FastPathSync.Linux;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>A process that runs beside the test. `ip netns exec` becomes the command, so the pid is the command's own.</summary>
 public sealed class BackgroundProcess : IDisposable
@@ -10,7 +10,7 @@ public sealed class BackgroundProcess : IDisposable
     private readonly Process _process;
     private readonly StringBuilder _output = new();
 
-    internal BackgroundProcess(Process process)
+    public BackgroundProcess(Process process)
     {
         _process = process;
         process.OutputDataReceived += (_, e) => Append(e.Data);

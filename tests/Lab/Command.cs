@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>What a command left: its exit code and both its outputs.</summary>
 public sealed record CommandResult(string CommandLine, int ExitCode, string Output, string Error)

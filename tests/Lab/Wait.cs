@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>Waiting with a deadline.</summary>
 public static class Wait

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 /// <summary>One instance of the product in a namespace, driven through fpctl as a user would.</summary>
 public sealed class Product : IDisposable

@@ -1,6 +1,6 @@
 using System.Text.Json;
 
-namespace FastPathSync.Topology;
+namespace FastPathSync.Labs;
 
 // The JSON of fpctl as docs and scripts rely on it: only the keys promised there, so that more may come.
 

@@ -1,0 +1,139 @@
+using System.Buffers.Binary;
+using System.Net;
+using System.Text.Json;
+
+namespace FastPathSync.Differential;
+
+/// <summary>
+/// Several ways are legal for a packet whose route has several nexthops: the choice is the router's. Which ones, the kernel
+/// is asked (`ip route get fibmatch`).
+/// </summary>
+internal sealed class Paths(RouterPair routers)
+{
+    private readonly Dictionary<string, IReadOnlyList<Way>> _ways = [];
+    private Dictionary<(string Address, string Dev), string>? _neighbours;
+
+    /// <summary>Out of which port, to which MAC address (null: not resolved).</summary>
+    public sealed record Way(int Port, string? Mac, double Weight);
+
+    /// <summary>Differences that are only another legal choice, taken out. The rest stays.</summary>
+    public Comparison WithoutLegalChoices(Comparison found, IReadOnlyList<Probe> probes)
+    {
+        List<Emission> kernel = [.. found.OnlyKernel], product = [];
+        foreach (Emission b in found.OnlyProduct)
+        {
+            int twin = kernel.FindIndex(a => Payload(a).AsSpan().SequenceEqual(Payload(b)));
+            if (twin >= 0 && probes.FirstOrDefault(p => p.Marks(b.Bytes)) is Probe probe && Of(probe) is { Count: > 1 } ways
+                && ways.Any(w => w.Port == b.Port && w.Mac == Hosts.Text(b.Bytes.AsSpan(0, 6))))
+            {
+                kernel.RemoveAt(twin);
+            }
+            else
+            {
+                product.Add(b);
+            }
+        }
+
+        return new Comparison(kernel, product);
+    }
+
+    /// <summary>
+    /// The ways of a packet differ in more than the way (one of them has no neighbour that answers, another MTU, leads back
+    /// where it came from): then so may what becomes of it.
+    /// </summary>
+    public bool MayDiffer(Probe probe)
+    {
+        if (Of(probe) is not { Count: > 1 } ways)
+        {
+            return false;
+        }
+
+        string links = routers.Ip(Side.Kernel, "-o link show");
+        return ways.Any(w => w.Mac is null || w.Port == probe.Port)
+            || ways.Select(w => Mtu(links, w.Port)).Distinct().Count() > 1;
+    }
+
+    public void ForgetAll()
+    {
+        _ways.Clear();
+        _neighbours = null;
+    }
+
+    /// <summary>The ways the kernel's route for this packet has; empty when it has no route, or isn't IP.</summary>
+    public IReadOnlyList<Way> Of(Probe probe)
+    {
+        byte[] f = probe.Frame;
+        bool ipv4 = f.Length >= 34 && f[12] == 8 && f[13] == 0, ipv6 = f.Length >= 54 && f[12] == 0x86 && f[13] == 0xdd;
+        if (!ipv4 && !ipv6)
+        {
+            return [];
+        }
+
+        IPAddress source = new(ipv4 ? f.AsSpan(26, 4) : f.AsSpan(22, 16)), destination = new(ipv4 ? f.AsSpan(30, 4) : f.AsSpan(38, 16));
+        int protocol = ipv4 ? f[23] : f[20], tos = ipv4 ? f[15] & 0xfc : 0, at = ipv4 ? 14 + ((f[14] & 15) * 4) : 54;
+        string ports = protocol is 6 or 17 && f.Length >= at + 4
+            ? $" ipproto {(protocol == 6 ? "tcp" : "udp")} sport {BinaryPrimitives.ReadUInt16BigEndian(f.AsSpan(at))} dport {BinaryPrimitives.ReadUInt16BigEndian(f.AsSpan(at + 2))}"
+            : "";
+        string question = $"{(ipv4 ? "-4" : "-6")} -j route get fibmatch {destination} from {source} iif p{probe.Port}{(tos != 0 ? $" tos 0x{tos:x}" : "")}{ports}";
+        if (!_ways.TryGetValue(question, out IReadOnlyList<Way>? ways))
+        {
+            _ways[question] = ways = Parse(routers.Ip(Side.Kernel, question), destination.ToString());
+        }
+
+        return ways;
+    }
+
+    private List<Way> Parse(string answer, string destination)
+    {
+        List<Way> ways = [];
+        if (!answer.StartsWith('['))
+        {
+            return ways;
+        }
+
+        using JsonDocument document = JsonDocument.Parse(answer);
+        JsonElement route = document.RootElement[0];
+        foreach (JsonElement hop in route.TryGetProperty("nexthops", out JsonElement hops) ? hops.EnumerateArray().ToArray() : [route])
+        {
+            string flags = hop.TryGetProperty("flags", out JsonElement f) ? f.ToString() : "";
+            if (!hop.TryGetProperty("dev", out JsonElement dev) || dev.GetString() is not ['p', >= '0' and <= '9'] name || flags.Contains("dead", StringComparison.Ordinal))
+            {
+                continue;
+            }
+
+            string gateway = hop.TryGetProperty("gateway", out JsonElement g) ? g.GetString()! : hop.TryGetProperty("via", out JsonElement via) ? via.GetProperty("host").GetString()! : destination;
+            ways.Add(new Way(name[1] - '0', Neighbour(gateway, name), hop.TryGetProperty("weight", out JsonElement weight) ? weight.GetDouble() : 1));
+        }
+
+        return ways;
+    }
+
+    private string? Neighbour(string address, string dev)
+    {
+        if (_neighbours is null)
+        {
+            _neighbours = [];
+            using JsonDocument document = JsonDocument.Parse(routers.Ip(Side.Kernel, "-j neighbor show"));
+            foreach (JsonElement n in document.RootElement.EnumerateArray())
+            {
+                if (n.TryGetProperty("lladdr", out JsonElement mac))
+                {
+                    _neighbours[(n.GetProperty("dst").GetString()!, n.GetProperty("dev").GetString()!)] = mac.GetString()!;
+                }
+            }
+        }
+
+        // Not asked for yet by the kernel: what the host would answer.
+        return _neighbours.TryGetValue((address, dev), out string? known) ? known
+            : Hosts.Answers(IPAddress.Parse(address).GetAddressBytes()) ? Hosts.Text(Hosts.MacOf(address)) : null;
+    }
+
+    private static string Mtu(string links, int port)
+    {
+        string line = links.Split('\n').FirstOrDefault(l => l.Contains($": p{port}@", StringComparison.Ordinal)) ?? "";
+        return line.Split(" mtu ") is [_, string rest] ? rest.Split(' ')[0] : "";
+    }
+
+    /// <summary>All but the MAC addresses.</summary>
+    private static byte[] Payload(Emission e) => Mask.Of(e.Bytes)[12..];
+}

@@ -1,0 +1,31 @@
+namespace FastPathSync.Differential;
+
+/// <summary>The ten ways. Each stands for a class of mistakes that somebody could make tomorrow; docs/differential.md lists them.</summary>
+internal static class Mutations
+{
+    private const string Nodes = "src/FastPath/Nodes/";
+
+    public static readonly IReadOnlyList<Mutation> All =
+    [
+        new("ttl-kept", "a forwarded packet keeps its TTL", "FastPath", Nodes + "Ipv4ForwardNode.cs",
+            ("*ttlProtocolCheck = InternetChecksum.DecrementTtl(old);", "*ttlProtocolCheck = old;")),
+        new("checksum-kept", "the TTL is counted down, the header checksum left as it was", "FastPath", Nodes + "Ipv4ForwardNode.cs",
+            ("*ttlProtocolCheck = InternetChecksum.DecrementTtl(old);", "*ttlProtocolCheck = old - 1;")),
+        new("mtu-off-by-one", "a packet one byte too long is forwarded", "FastPath", Nodes + "Ipv4ForwardNode.cs",
+            ("tooLong = totalLength[i] > word.Mtu", "tooLong = totalLength[i] > word.Mtu + 1u")),
+        new("options-ignored", "packets with IP options are forwarded like any others", "FastPath", Nodes + "Ipv4InputNode.cs",
+            ("return ip->HeaderLength > Ipv4Header.Size ? PuntReason.IpOptions : Martian(", "return Martian(")),
+        new("own-source-accepted", "packets from one of the router's own addresses are forwarded", "FastPath", Nodes + "Ipv4SourceCheck.cs",
+            ("IsOurs(source, t.Addresses))", "IsOurs(source, t.Addresses) && source == 0)")),
+        new("padding-kept", "bytes behind the IP packet are sent along", "FastPath", Nodes + "InterfaceOutputNode.cs",
+            ("txLength[i] = EthernetHeader.Size + totalLength[i];", "txLength[i] = v.Length[i];")),
+        new("flow-moves", "which of several nexthops a packet takes depends on its length", "FastPath", Nodes + "Ipv4LookupNode.cs",
+            ("FlowHash(source, v.Destination[i], t.FlowSeed)", "FlowHash(source + v.Length[i], v.Destination[i], t.FlowSeed)")),
+        new("weights-ignored", "all nexthops of a route get the same share", "FpManager", "src/FpManager/Features/Nexthop/NexthopStore.cs",
+            ("total += Math.Max(1, weight);", "total += 1;"), ("sum += pass == 0 ? Math.Max(1, weight) : 0;", "sum += pass == 0 ? 1u : 0;")),
+        new("longest-prefix-lost", "when a route goes, the shortest prefix above it takes over instead of the longest", "FpManager", "src/FpManager/Features/Route/RouteStore.cs",
+            ("for (int l = length - 1; l > 0; l--)", "for (int l = 1; l < length; l++)")),
+        new("neighbour-kept", "a neighbour that was deleted is used on", "FpManager", "src/FpManager/Features/Neighbour/NeighbourStore.cs",
+            ("        int adjacency = _records[slot].Adjacency;\n        if (adjacency >= 0)\n", "        int adjacency = -1;\n        if (adjacency >= 0)\n")),
+    ];
+}

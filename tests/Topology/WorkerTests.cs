@@ -1,0 +1,179 @@
+using System.Globalization;
+using System.Text.Json;
+using FastPathSync.Linux;
+
+namespace FastPathSync.Topology;
+
+/// <summary>Two workers on ports of several queues: both forward both ways, no flow is reordered, and idle they sleep.</summary>
+public sealed class WorkerTests : IDisposable
+{
+    private readonly Lab _lab = new();
+    private readonly LabNamespace _client, _router, _server;
+    private Product? _product;
+
+    public WorkerTests()
+    {
+        (_client, _router, _server) = (_lab.AddNamespace("client"), _lab.AddNamespace("router"), _lab.AddNamespace("server"));
+        _router.Sysctl(("net.ipv4.ip_forward", "1"));
+    }
+
+    public void Dispose()
+    {
+        TopologyTest.ExplainFailure(_lab, _product);
+        _lab.Dispose();
+    }
+
+    [Theory]
+    [InlineData(2, 2)]
+    [InlineData(4, 4)]
+    [InlineData(4, 2)]
+    public void TwoWorkersForwardBothWaysAndKeepEachFlowInOrder(int clientQueues, int serverQueues)
+    {
+        Start(clientQueues, serverQueues, "--workers 2");
+        ulong kernel = _router.Snmp("Ip", "ForwDatagrams");
+        BundleReport there, back;
+        ulong late;
+        int attempt = 0;
+        do
+        {
+            // When a starved machine lets the heartbeat lapse, Linux takes over beside packets that are still in the rings:
+            // that is an order nobody promises.
+            late = Late();
+            (there, back) = BothWays(seconds: 2, rate: 4_000);
+            late = Late() - late;
+        }
+        while (late != 0 && ++attempt < 4);
+
+        Assert.True(there is { Missing: 0, Reordered: 0 }, $"client to server: {there}; {late} passed while the heartbeat was late");
+        Assert.True(back is { Missing: 0, Reordered: 0 }, $"server to client: {back}; {late} passed while the heartbeat was late");
+        Assert.True(_router.Snmp("Ip", "ForwDatagrams") - kernel < 100 + Late(), "Linux forwarded them");
+        _product!.AssertConserved();
+        Assert.All(Workers(), w =>
+        {
+            Assert.All(w.Ports, p => Assert.True(p.Rx > 500 && p.Forwarded == p.Rx && p.Tx > 500, $"worker {w.Id}, port {p.Ifname}: {p}"));
+            Assert.Equal((clientQueues + serverQueues) / 2 * 4096, w.Frames);
+            Assert.Equal(0, w.Lost);
+        });
+    }
+
+    [Fact]
+    public void IdleWorkersSleepEachOnItsCpu()
+    {
+        Start(4, 4, "--workers 2 --cpu 0,1");
+        Thread.Sleep(500);
+        int pid = _product!.PidOf("fastpath");
+        Worker[] before = Workers();
+        (string Name, string Cpus, double Seconds)[] then = Threads(pid);
+        Thread.Sleep(2000);
+        (string Name, string Cpus, double Seconds)[] now = Threads(pid);
+        Worker[] after = Workers();
+        for (int id = 0; id < 2; id++)
+        {
+            (string Name, string Cpus, double Seconds) thread = now.Single(t => t.Name == $"worker-{id}");
+            double used = thread.Seconds - then.Single(t => t.Name == $"worker-{id}").Seconds;
+            Assert.Equal($"{id}", thread.Cpus);
+            Assert.Equal(id, after[id].Cpu);
+            Assert.True(used < 0.2, $"worker {id} used {used:0.000} s of CPU in 2 s of idleness");
+            ulong slept = after[id].Sleeps - before[id].Sleeps;
+            Assert.True(slept > 50, $"worker {id} slept {slept} times in 2 s");
+            TestContext.Current.TestOutputHelper?.WriteLine($"worker {id}: {used:0.000} s of CPU and {slept} sleeps in 2 s");
+        }
+    }
+
+    [Fact]
+    public void AKilledFastPathComesBackWithBothWorkers()
+    {
+        Start(2, 2, "--workers 2");
+        using FlowBundle there = FlowBundle.Start(_client, _server, "10.2.0.2", 5301, flows: 32, rate: 2_000);
+        using FlowBundle back = FlowBundle.Start(_server, _client, "10.1.0.2", 5301, flows: 32, rate: 2_000);
+        Thread.Sleep(300);
+        int pid = _product!.PidOf("fastpath");
+        _lab.Note($"kill -9 {pid}");
+        LinuxException.ThrowIfNegative(Libc.kill(pid, Libc.SIGKILL), "kill", $"pid {pid}");
+        Wait.Until(() => _product.Status() is { State: "healthy" } s && s.Daemons.Any(d => d.Name == "fastpath" && d.Pid != pid && d.Pid != 0), TimeSpan.FromSeconds(5), "a new fast path is healthy");
+        Worker[] before = Workers();
+        Thread.Sleep(1000);
+        Worker[] after = Workers();
+        Assert.All(after.Zip(before), w => Assert.All(w.First.Ports.Zip(w.Second.Ports), p => Assert.True(p.First.Forwarded > p.Second.Forwarded, $"worker {w.First.Id} forwards nothing from {p.First.Ifname}")));
+        foreach (BundleReport report in (ReadOnlySpan<BundleReport>)[there.Stop(), back.Stop()])
+        {
+            Assert.True(report.Missing < 400, report.ToString()); // 200 ms of 2,000 a second
+        }
+
+        _product.AssertConserved();
+    }
+
+    [Theory]
+    [InlineData("--workers 3", "rx 4 tx 4", "rx 2 tx 2", "port r1 has 2 receive queues for 3 workers; each worker needs a queue of every port: use --workers 2, or give the port more queues (ethtool -L r1 rx 3 tx 3, or combined 3)")]
+    [InlineData("--workers 2", "rx 4 tx 4", "rx 2 tx 1", "port r1 has 1 transmit queue for 2 workers; each worker needs one of its own: use --workers 1, or give the port more (ethtool -L r1 tx 2)")]
+    [InlineData("--workers 2 --cpu 1", "rx 4 tx 4", "rx 4 tx 4", "--cpu names 1 CPUs for 2 workers; name one for each")]
+    [InlineData("--workers 2 --cpu 0,900", "rx 4 tx 4", "rx 4 tx 4", "--cpu 900: not online; those there are:")]
+    [InlineData("--workers 17", "rx 4 tx 4", "rx 4 tx 4", "--workers 17: must be from 1 to 16")]
+    public void WhatCannotBeIsRefusedInOneLine(string options, string r0, string r1, string expected)
+    {
+        Build(4, 4);
+        _router.Try($"ethtool -L r0 {r0}");
+        _router.Try($"ethtool -L r1 {r1}");
+        _product = new Product(_router);
+        CommandResult result = _product.Fpctl($"start --port r0 --port r1 {options}");
+        Assert.False(result.Ok, "it started");
+        string line = Assert.Single(result.ErrorLines);
+        Assert.Contains(expected, line, StringComparison.Ordinal);
+        _product.AssertNothingLeft();
+    }
+
+    private void Build(int clientQueues, int serverQueues)
+    {
+        _lab.Link(_client, "c0", _router, "r0", clientQueues, clientQueues);
+        _lab.Link(_router, "r1", _server, "s0", serverQueues, serverQueues);
+        _client.Run("ip address add 10.1.0.2/24 dev c0");
+        _router.Run("ip address add 10.1.0.1/24 dev r0");
+        _router.Run("ip address add 10.2.0.1/24 dev r1");
+        _server.Run("ip address add 10.2.0.2/24 dev s0");
+        _client.Run("ip route add default via 10.1.0.1");
+        _server.Run("ip route add default via 10.2.0.1");
+    }
+
+    private void Start(int clientQueues, int serverQueues, string options)
+    {
+        Build(clientQueues, serverQueues);
+        _client.Run("ping -q -c 1 -W 2 10.2.0.2"); // neighbours
+        _product = new Product(_router).Start($"--port r0 --port r1 {options}");
+        StatusReport status = _product.Status();
+        Assert.Equal([clientQueues, serverQueues], status.Ports.Select(p => p.Queues));
+    }
+
+    private (BundleReport There, BundleReport Back) BothWays(int seconds, int rate)
+    {
+        using FlowBundle there = FlowBundle.Start(_client, _server, "10.2.0.2", 5300, flows: 32, rate);
+        using FlowBundle back = FlowBundle.Start(_server, _client, "10.1.0.2", 5300, flows: 32, rate);
+        Thread.Sleep(seconds * 1000);
+        (BundleReport, BundleReport) reports = (there.Stop(), back.Stop());
+        TestContext.Current.TestOutputHelper?.WriteLine($"{reports}");
+        return reports;
+    }
+
+    private ulong Late() => _product!.SettledTotal().PassedBy("heartbeat-lost");
+
+    private sealed record WorkerPort(string Ifname, ulong Rx, ulong Forwarded, ulong Tx);
+
+    private sealed record Worker(int Id, int Cpu, ulong Bursts, ulong Sleeps, long Frames, long Lost, WorkerPort[] Ports);
+
+    private Worker[] Workers() => [.. _product!.Show("stats").GetProperty("workers").EnumerateArray().Select(w => new Worker(
+        w.GetProperty("id").GetInt32(), w.GetProperty("cpu").GetInt32(), Number(w, "bursts"), Number(w, "sleeps"),
+        (long)Number(w.GetProperty("umem"), "frames"), (long)Number(w.GetProperty("umem"), "lost"),
+        [.. w.GetProperty("ports").EnumerateArray().Select(p => new WorkerPort(p.GetProperty("ifname").GetString()!, Number(p, "rx"), Number(p, "forwarded"), Number(p, "tx")))]))];
+
+    private static ulong Number(JsonElement e, string key) => e.GetProperty(key).GetUInt64();
+
+    /// <summary>Name, CPUs allowed, and CPU time used of each thread.</summary>
+    private static (string Name, string Cpus, double Seconds)[] Threads(int pid) => [.. Directory.EnumerateDirectories($"/proc/{pid}/task").Select(t =>
+    {
+        string[] stat = File.ReadAllText($"{t}/stat").Split(") ", 2)[1].Split(' '); // field 3 on; proc_pid_stat(5)
+        const double TicksPerSecond = 100; // USER_HZ
+        return (
+            File.ReadAllText($"{t}/comm").Trim(),
+            File.ReadLines($"{t}/status").Single(l => l.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split('\t')[1],
+            (double.Parse(stat[11], CultureInfo.InvariantCulture) + double.Parse(stat[12], CultureInfo.InvariantCulture)) / TicksPerSecond);
+    })];
+}
