@@ -48,13 +48,6 @@ public sealed class DemotionTests(RouterLab lab) : TopologyTest(lab), IClassFixt
         "ip rule 32765"); // fib_default_rule_pref: one before the first that isn't 0
 
     [Fact]
-    public void ReversePathFilteringDemotes() => Demotes(
-        () => Router.Sysctl(("net.ipv4.conf.r0.rp_filter", "1")),
-        () => Router.Sysctl(("net.ipv4.conf.r0.rp_filter", "0")),
-        "sysctl",
-        "r0 rp_filter");
-
-    [Fact]
     public void ForwardingSwitchedOffStopsTheTraffic()
     {
         _ = Product;

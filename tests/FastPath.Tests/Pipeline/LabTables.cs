@@ -47,6 +47,7 @@ public sealed unsafe class LabTables : IDisposable
         for (int port = 0; port < Capacities.Ports; port++)
         {
             Tables.Vrf->SendRedirects[port] = (byte)Families.Both;
+            Tables.Vrf->PortIfIndex[port] = IfIndexOf(port);
         }
     }
 
@@ -58,11 +59,13 @@ public sealed unsafe class LabTables : IDisposable
         return ((uint)b[0] << 24) | ((uint)b[1] << 16) | ((uint)b[2] << 8) | b[3];
     }
 
+    public static uint IfIndexOf(int port) => 10 + (uint)port;
+
     /// <summary>The neighbour slot is the adjacency's own number.</summary>
     public int AddAdjacency(int port, string destinationMac, string sourceMac)
     {
         int index = _nextAdjacency++;
-        Adjacency a = new() { PortId = (ushort)port, Neighbour = index, Mtu = 1500 };
+        Adjacency a = new() { PortId = (ushort)port, Neighbour = index, Mtu = 1500, IfIndex = IfIndexOf(port) };
         Span<byte> macs = MemoryMarshal.AsBytes(new Span<Adjacency>(ref a))[..12];
         MemoryMarshal.Write(macs, Mac(destinationMac));
         MemoryMarshal.Write(macs[6..], Mac(sourceMac));
@@ -86,6 +89,18 @@ public sealed unsafe class LabTables : IDisposable
         }
 
         return AddNexthop(NexthopWord.Group((int)first, members.Length));
+    }
+
+    /// <param name="nexthops">Of each bucket.</param>
+    public uint AddResilientGroup(params ReadOnlySpan<uint> nexthops)
+    {
+        uint first = _nextMember;
+        foreach (uint nexthop in nexthops)
+        {
+            Tables.Members[_nextMember++] = new GroupMember { Nexthop = (int)nexthop };
+        }
+
+        return AddNexthop(NexthopWord.Buckets((int)first, nexthops.Length));
     }
 
     public void AddNeighbour(uint ifindex, uint address, int adjacency)

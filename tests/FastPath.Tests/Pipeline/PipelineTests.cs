@@ -31,14 +31,20 @@ public sealed unsafe class PipelineTests : IDisposable
     }
 
     [Theory]
-    [InlineData(0, false, false, 1)]
-    [InlineData(0, true, false, 2)]
-    [InlineData(1, true, true, 3)]
-    [InlineData(2, false, true, 4)]
-    public void DoesWhatTheReferenceModelDoes(int rxPort, bool virtualPort, bool checkSource, int seed)
+    [InlineData(0, false, false, 0, true, 1)]
+    [InlineData(0, true, false, 0, true, 2)]
+    [InlineData(1, true, true, 0, true, 3)]
+    [InlineData(2, false, true, 0, true, 4)]
+    [InlineData(0, false, false, 1, true, 5)]
+    [InlineData(1, false, true, 2, true, 6)]
+    [InlineData(1, true, false, 1, false, 7)]
+    public void DoesWhatTheReferenceModelDoes(int rxPort, bool virtualPort, bool checkSource, byte rpFilter, bool redirects, int seed)
     {
-        const int Bursts = 800; // of up to 64, four cases: 100,000 packets
+        const int Bursts = 800; // of up to 64, seven cases: 170,000 packets
+        LabSettings settings = new(checkSource, rpFilter, redirects);
         _router.Tables.Vrf->CheckSource = checkSource ? 1u : 0;
+        _router.Tables.Vrf->RpFilter[rxPort] = rpFilter;
+        _router.Tables.Vrf->SendRedirects[rxPort] = (byte)(redirects ? Families.Both : Families.Ipv6);
         RandomPackets packets = new(seed);
         Random random = new(seed);
         Dictionary<string, int> seen = [];
@@ -50,7 +56,7 @@ public sealed unsafe class PipelineTests : IDisposable
             count += (ulong)burst.Length;
             for (int i = 0; i < burst.Length; i++)
             {
-                Outcome[] legal = [.. ReferenceModel.Outcomes(burst[i], rxPort, virtualPort, checkSource)];
+                Outcome[] legal = [.. ReferenceModel.Outcomes(burst[i], rxPort, virtualPort, settings)];
                 Assert.True(
                     legal.Any(outcomes[i].Same),
                     $"seed {seed}, burst {n}, packet {i}\n  in    {Convert.ToHexString(burst[i])}\n  is    {outcomes[i]}\n  legal {string.Join("\n        ", legal.Select(o => o.ToString()))}");
@@ -65,14 +71,16 @@ public sealed unsafe class PipelineTests : IDisposable
         {
             PuntReason.NoRoute, PuntReason.NoNeighbour, PuntReason.TtlExpired, PuntReason.FragmentationNeeded, PuntReason.IpOptions,
             PuntReason.Local, PuntReason.Broadcast, PuntReason.Multicast, PuntReason.Blackhole, PuntReason.Unreachable,
-            PuntReason.RedirectNeeded, PuntReason.MartianSource, PuntReason.MartianDestination, PuntReason.HeaderError,
+            PuntReason.MartianSource, PuntReason.MartianDestination, PuntReason.HeaderError,
             PuntReason.ChecksumError, PuntReason.Truncated, PuntReason.LinkDown, PuntReason.TosRoute, PuntReason.NotIp,
         })
         {
             Assert.True(seen.GetValueOrDefault($"{Verdict.Punt} {r}") > 10, $"{r} was hardly reached");
         }
 
-        Assert.True(seen.GetValueOrDefault($"{Verdict.Forward} ") > 1000);
+        Assert.Equal(redirects, seen.GetValueOrDefault($"{Verdict.Punt} {PuntReason.RedirectNeeded}") > 10);
+        Assert.Equal(rpFilter != 0, seen.GetValueOrDefault($"{Verdict.Punt} {PuntReason.ReversePath}") > 10);
+        Assert.True(seen.GetValueOrDefault($"{Verdict.Forward} ") > (rpFilter == 1 ? 100 : 1000));
         Assert.Equal(virtualPort, _router.Tables.Counters[rxPort].ChecksumsCompleted > 0);
     }
 
