@@ -173,7 +173,7 @@ public sealed class VrfTests(VrfLab lab) : IClassFixture<VrfLab>, IDisposable
     [InlineData("--port nowhere/r0", "there is no VRF (network namespace) 'nowhere'", 1)]
     [InlineData("--port {red}/eth9", "no such interface in VRF '{red}'", 1)]
     [InlineData("--port r0", "it is in '", 1)]
-    [InlineData("--port a/b/c", "no such interface", 1)]
+    [InlineData("--port {red}/b/c", "no such interface", 1)]
     [InlineData("--port ../r0", "is no name of a VRF", 2)]
     [InlineData("--port {red}/r0 --vrfs a/b", "is no name of a VRF", 2)]
     public void AWrongStartIsRefusedInOneClearLine(string options, string says, int status)

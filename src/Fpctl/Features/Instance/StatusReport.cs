@@ -108,7 +108,7 @@ internal sealed class StatusReport
                 FillFastPath(context, tables, onlyThis: context.Vrf is not null);
             }
         }
-        catch (Exception e) when (e is CliError or SegmentException or LinuxException)
+        catch (Exception e) when (e is CliError { ExitStatus: not CliError.Usage } or SegmentException or LinuxException)
         {
             TablesRead = false;
             Problem(e is SegmentException ? e.Message : "the supervisor does not answer: the tables can't be read just now");
