@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using FastPathSync.FastPath.Control;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
@@ -40,7 +39,6 @@ internal sealed unsafe class FastPathEngine : IDisposable
     private readonly List<Port> _ports = [];
     private readonly uint* _second = (uint*)NativeMemory.AlignedAlloc(64, 64);
     private readonly List<ServedVrf> _vrfs = [];
-    private readonly uint _flowSeed = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
     private Segments? _segments;
     private XdpHeartbeat? _heartbeat;
     private uint _frameSize;
@@ -509,7 +507,6 @@ internal sealed unsafe class FastPathEngine : IDisposable
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
             Counters = WorkerSegment.Port(Segments.Workers[worker], 0),
             CoarseSecond = _second,
-            FlowSeed = _flowSeed,
         };
     }
 

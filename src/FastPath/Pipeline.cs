@@ -67,7 +67,7 @@ public static unsafe class Pipeline
         }
 
         RuleList rules = new(Volatile.Read(ref t.Vrf->Rules4));
-        Ipv4InputNode.Run(ref v, t, rules);
+        Ipv4InputNode.Run(ref v, t, rxPort, rules);
         if (rules.IsDefault)
         {
             Ipv4LookupNode.Run(ref v, t);

@@ -46,7 +46,4 @@ public readonly unsafe struct WorkerTables
 
     /// <summary>CLOCK_MONOTONIC seconds, kept by the control thread of the process (a worker reads no clock).</summary>
     public required uint* CoarseSecond { get; init; }
-
-    /// <summary>Random per start of the process, the same in all its workers: which member of a group a flow takes.</summary>
-    public required uint FlowSeed { get; init; }
 }

@@ -5,6 +5,7 @@ using FastPathSync.FpManager.Features.Neighbour;
 using FastPathSync.FpManager.Features.Nexthop;
 using FastPathSync.FpManager.Features.Route;
 using FastPathSync.FpManager.Features.Rule;
+using FastPathSync.FpManager.Features.Settings;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
@@ -55,6 +56,7 @@ public sealed unsafe class ForwardingState
         Demotions = new DemotionStore(segments.Vrf, Interfaces);
         Addresses = new AddressStore(segments.Address);
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
+        Settings = new SettingsStore(_vrf, Interfaces, Addresses);
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
         Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? null : new Fib4Writer(
@@ -64,6 +66,7 @@ public sealed unsafe class ForwardingState
         Routes.CloseUnrequired();
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
+        Settings.PublishPorts();
         DemoteIncomplete();
     }
 
@@ -88,6 +91,8 @@ public sealed unsafe class ForwardingState
 
     public DemotionStore Demotions { get; }
 
+    public SettingsStore Settings { get; }
+
     /// <summary>Entries found wrong and mended on request, since this fpmd started.</summary>
     public int Repaired { get; private set; }
 
@@ -102,6 +107,7 @@ public sealed unsafe class ForwardingState
         lock (_lock)
         {
             _segments.Beat();
+            Nexthops.Heal();
             DemoteSilence();
         }
     }
@@ -230,7 +236,6 @@ public sealed unsafe class ForwardingState
 
     public string? Apply(Wire.NexthopBatch batch) => Applying(batch.ObservedNs, () =>
     {
-        bool room = true;
         foreach (Wire.NexthopBatch.Types.Update u in batch.Updates)
         {
             if (u.ChangeCase == Wire.NexthopBatch.Types.Update.ChangeOneofCase.Delete)
@@ -239,11 +244,11 @@ public sealed unsafe class ForwardingState
             }
             else if (u.ChangeCase == Wire.NexthopBatch.Types.Update.ChangeOneofCase.Upsert)
             {
-                room &= Nexthops.TryUpsertObject(u.Upsert, _generation);
+                Nexthops.UpsertObject(u.Upsert, _generation);
             }
         }
 
-        return room ? null : $"nexthop table is full ({_segments.Nexthop.Capacity} nexthops and as many group members)";
+        return null;
     });
 
     public string? Apply(Wire.RouteBatch batch) => Applying(batch.ObservedNs, () =>
@@ -267,7 +272,7 @@ public sealed unsafe class ForwardingState
         }
 
         PublishRules();
-        return room ? null : $"route tables are full ({_segments.Route.Capacity} routes, {_segments.Nexthop.Capacity} nexthops, {Capacities.Fib4Groups} FIB groups)";
+        return room ? null : $"route tables are full ({_segments.Route.Capacity} routes, {Capacities.Fib4Groups} FIB groups)";
     });
 
     public string? Apply(Wire.RuleBatch batch) => Applying(batch.ObservedNs, () =>
@@ -306,7 +311,7 @@ public sealed unsafe class ForwardingState
 
         LookLocalFirst();
         PublishRules();
-        return room ? null : $"IPv6 route tables are full ({Capacities.Routes6} routes, {Capacities.Nexthops} nexthops, {Capacities.FibTrieUnits} FIB units)";
+        return room ? null : $"IPv6 route tables are full ({Capacities.Routes6} routes, {Capacities.FibTrieUnits} FIB units)";
     });
 
     public string? Apply(Wire.NeighbourBatch batch) => Applying(batch.ObservedNs, () =>
@@ -349,6 +354,13 @@ public sealed unsafe class ForwardingState
         return room ? null : $"demotion table is full ({_segments.Vrf.Capacity})";
     });
 
+    public void Apply(Wire.Settings settings) => _ = Applying(0, () =>
+    {
+        Settings.Apply(settings);
+        Nexthops.HeedNeighbours(settings.MultipathUseNeigh);
+        return null;
+    });
+
     /// <summary>A demotion of fpmd's own.</summary>
     public void Demote(string @object, string reason, DemotionEffect effect, uint ifindex)
     {
@@ -385,6 +397,13 @@ public sealed unsafe class ForwardingState
             {
                 _vrf->TableFull++;
                 DemoteFull(error);
+            }
+
+            if (Nexthops.TakeLack() && error is null)
+            {
+                // Routes without a nexthop of theirs punt: nothing else is to be left to Linux.
+                _vrf->TableFull++;
+                error = $"nexthop table is full ({_segments.Nexthop.Capacity} nexthops and as many group members)";
             }
 
             if (observed != 0)
@@ -485,6 +504,7 @@ public sealed unsafe class ForwardingState
     private void Changed()
     {
         Demotions.Publish();
+        Settings.PublishPorts();
         Volatile.Write(ref _vrf->Change, _vrf->Change + 1);
     }
 }

@@ -20,6 +20,7 @@ public enum FpcType : ushort
     Rule = 22,
     Route6 = 23,
     Vrf = 32,
+    Settings = 24,
 }
 
 [Flags]

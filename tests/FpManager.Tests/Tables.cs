@@ -213,6 +213,9 @@ internal sealed unsafe class Tables : IDisposable
             case NexthopAction.OnLink:
                 int a = NeighbourSegment.Hash(Segments.Neighbour).Find(w.Index, address);
                 return a < 0 ? $"punt {ReasonNames.Of(PuntReason.NoNeighbour)}" : Describe(AdjacencySegment.Table(Segments.Adjacency)[a]);
+            case NexthopAction.Buckets:
+                GroupMember* bucket = NexthopSegment.Members(Segments.Nexthop) + w.Index;
+                return string.Join(" | ", Enumerable.Range(0, (int)w.MemberCount).Select(b => Describe(new NexthopWord(NexthopSegment.Words(Segments.Nexthop)[bucket[b].Nexthop]), address)));
             case NexthopAction.Group:
                 GroupMember* m = NexthopSegment.Members(Segments.Nexthop) + w.Index;
                 List<string> ways = [];

@@ -40,6 +40,10 @@ public abstract class CachedFeature<TKey, TValue> : IFeature
 
     public abstract EventOutcome Apply(scoped in NetlinkMessage message);
 
+    public virtual void Complete(NetlinkSocket socket)
+    {
+    }
+
     public virtual int Refresh(NetlinkSocket socket)
     {
         Dictionary<TKey, TValue> fresh = new(Cache.Count);

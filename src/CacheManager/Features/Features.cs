@@ -5,6 +5,7 @@ using FastPathSync.CacheManager.Features.Neighbour;
 using FastPathSync.CacheManager.Features.Nexthop;
 using FastPathSync.CacheManager.Features.Route;
 using FastPathSync.CacheManager.Features.Rule;
+using FastPathSync.CacheManager.Features.Settings;
 using FastPathSync.CacheManager.Sync;
 using Microsoft.Extensions.Logging;
 
@@ -23,6 +24,7 @@ public sealed class FeatureSet : IDisposable
     {
         Cascade = new Cascade();
         Demotions = new DemotionFeature(wake);
+        Settings = new SettingsFeature(wake);
         Interfaces = new InterfaceFeature(Cascade);
         AddressFeature addresses = new(Cascade);
         Nexthops = new NexthopFeature(Cascade);
@@ -30,11 +32,11 @@ public sealed class FeatureSet : IDisposable
         Routes = new RouteFeature(Cascade, Interfaces, Routes6);
         NeighbourFeature neighbours = new();
         Rules = new RuleFeature(Cascade);
-        InDependence = [Demotions, Interfaces, addresses, Nexthops, Routes, Routes6, Rules, neighbours];
+        InDependence = [Demotions, Settings, Interfaces, addresses, Nexthops, Routes, Routes6, Rules, neighbours];
 
         if (forwards)
         {
-            _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>());
+            _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>(), Settings);
             Interfaces.InfosChanged = _monitor.InterfacesChanged;
         }
 
@@ -51,6 +53,8 @@ public sealed class FeatureSet : IDisposable
     public Cascade Cascade { get; }
 
     public DemotionFeature Demotions { get; }
+
+    public SettingsFeature Settings { get; }
 
     public InterfaceFeature Interfaces { get; }
 

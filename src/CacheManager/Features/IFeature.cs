@@ -50,6 +50,12 @@ public interface IFeature
     /// <returns>How many objects differed.</returns>
     int Refresh(NetlinkSocket socket);
 
+    /// <summary>After a burst of events, before it is published: asks the kernel for what the events left out.</summary>
+    /// <exception cref="Linux.LinuxException">The dump failed; what is known is published meanwhile.</exception>
+    void Complete(NetlinkSocket socket)
+    {
+    }
+
     /// <summary>Sends what exists and changed since the last Settle, or all that exists.</summary>
     bool PublishUpserts(IPublisher publisher, bool all);
 

@@ -201,6 +201,7 @@ public sealed class SyncEngine : IDisposable
             {
                 Apply(chunk.Events);
                 _features.Cascade.Apply();
+                Complete();
                 TakeDoubts();
             }
 
@@ -245,6 +246,23 @@ public sealed class SyncEngine : IDisposable
         if (messages.Malformed)
         {
             Doubt("netlink datagram malformed");
+        }
+    }
+
+    private void Complete()
+    {
+        try
+        {
+            foreach (IFeature f in _features.InDependence)
+            {
+                f.Complete(_dumps);
+            }
+        }
+        catch (LinuxException e)
+        {
+            _log.LogDebug("dump interrupted: {Reason}", e.Message);
+            Redial();
+            _features.Cascade.Doubt();
         }
     }
 

@@ -13,8 +13,8 @@ namespace FastPathSync.FastPath.Nodes;
 /// Edges, in the order in which Linux asks (all of them after the route lookup):
 ///   Punt TtlExpired           TTL 0 or 1: Linux says "time exceeded" (RFC 792).
 ///   Punt FragmentationNeeded  longer than the MTU of the route or interface; with DF Linux says so, without it fragments.
-///   Punt RedirectNeeded       out through the port it came in by: whether an ICMP redirect is due is for Linux to judge
-///                             (RFC 1812 §5.2.7.2).
+///   Punt RedirectNeeded       out through the port it came in by, and send_redirects is on there: whether an ICMP redirect is
+///                             due is for Linux to judge (RFC 1812 §5.2.7.2).
 ///   next                      everything else.
 /// </remarks>
 internal static unsafe class Ipv4ForwardNode
@@ -28,6 +28,7 @@ internal static unsafe class Ipv4ForwardNode
         ulong* nexthop = v.Nexthop;
         int* adjacency = v.Adjacency;
         Adjacency* adjacencies = t.Adjacencies;
+        int redirecting = ((Families)Volatile.Read(ref t.Vrf->SendRedirects[rxPort]) & Families.Ipv4) != 0 ? rxPort : -1;
         for (int i = 0; i < n; i++)
         {
             if (verdict[i] != (byte)Verdict.Forward)
@@ -39,7 +40,7 @@ internal static unsafe class Ipv4ForwardNode
             uint* ttlProtocolCheck = (uint*)(data[i] + EthernetHeader.Size + Ipv4Header.TtlOffset);
             uint old = *ttlProtocolCheck;
             bool expired = (byte)old <= 1, tooLong = totalLength[i] > word.Mtu;
-            bool back = adjacencies[word.Index].PortId == rxPort;
+            bool back = adjacencies[word.Index].PortId == redirecting;
             if (expired | tooLong | back)
             {
                 Refuse(ref v, i, expired, tooLong);

@@ -17,14 +17,15 @@ namespace FastPathSync.FastPath.Nodes;
 ///   Punt ChecksumError       of the header (RFC 1071).
 ///   Punt IpOptions           IHL above 5.
 ///   Punt Multicast           destination in 224/4.
-///   Punt MartianSource       source in 224/4, 255.255.255.255, 0.0.0.0, 127/8; or refused by <see cref="Ipv4SourceCheck"/>.
+///   Punt MartianSource       source in 224/4, 255.255.255.255, 0.0.0.0, 127/8; or an address of our own.
+///   Punt ReversePath and others: see <see cref="Ipv4SourceCheck"/>.
 ///   Punt Broadcast           destination 255.255.255.255.
 ///   Punt MartianDestination  destination 0.0.0.0 or in 127/8.
 ///   next                     everything else; 240/4 but for the broadcast address, and 0/8 but for 0.0.0.0, are valid.
 /// </remarks>
 internal static unsafe class Ipv4InputNode
 {
-    public static void Run(ref PacketVector v, in WorkerTables t, RuleList rules)
+    public static void Run(ref PacketVector v, in WorkerTables t, int rxPort, RuleList rules)
     {
         int n = v.Count;
         byte** data = v.Data;
@@ -54,14 +55,16 @@ internal static unsafe class Ipv4InputNode
             any |= faults;
         }
 
+        bool full = Ipv4SourceCheck.IsFull(t.Vrf, rxPort);
         if (any != 0)
         {
-            ClassifyOdd(ref v, t, rules);
+            // With rules the way back is looked up once it is known where the packet goes.
+            ClassifyOdd(ref v, t, checkSource: rules.IsDefault && !full);
         }
 
-        if (t.Vrf->CheckSource != 0 && rules.IsDefault)
+        if (full && rules.IsDefault)
         {
-            Ipv4SourceCheck.All(ref v, t);
+            Ipv4SourceCheck.All(ref v, t, rxPort);
         }
     }
 
@@ -94,7 +97,7 @@ internal static unsafe class Ipv4InputNode
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void ClassifyOdd(ref PacketVector v, in WorkerTables t, RuleList rules)
+    private static void ClassifyOdd(ref PacketVector v, in WorkerTables t, bool checkSource)
     {
         for (int i = 0; i < v.Count; i++)
         {
@@ -107,7 +110,7 @@ internal static unsafe class Ipv4InputNode
             {
                 v.Punt(i, reason);
             }
-            else if (rules.IsDefault) // else the way back is looked up once it is known where the packet goes
+            else if (checkSource)
             {
                 Ipv4SourceCheck.One(ref v, t, i);
             }

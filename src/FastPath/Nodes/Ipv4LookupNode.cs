@@ -68,6 +68,7 @@ internal static unsafe class Ipv4LookupNode
     [MethodImpl(MethodImplOptions.NoInlining)]
     internal static void Resolve(ref PacketVector v, in WorkerTables t)
     {
+        FlowHash hash = new(t.Vrf);
         for (int i = 0; i < v.Count; i++)
         {
             if (v.Verdict[i] != (byte)Verdict.Forward)
@@ -76,10 +77,9 @@ internal static unsafe class Ipv4LookupNode
             }
 
             NexthopWord word = new(v.Nexthop[i]);
-            if (word.Action == NexthopAction.Group)
+            if (word.IsGroup)
             {
-                uint source = ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
-                word = MemberFor(word, FlowHash(source, v.Destination[i], t.FlowSeed), t);
+                word = GroupChoice.Of(word, hash.Ipv4(v.Data[i] + EthernetHeader.Size, v.TotalLength[i]), t);
             }
 
             if (word.Action == NexthopAction.OnLink)
@@ -96,36 +96,5 @@ internal static unsafe class Ipv4LookupNode
 
             v.Nexthop[i] = word.Value;
         }
-    }
-
-    /// <summary>The first member whose bound is not below the hash; the last when the bounds end too early.</summary>
-    internal static NexthopWord MemberFor(NexthopWord group, uint hash, in WorkerTables t)
-    {
-        if (group.MemberCount == 0)
-        {
-            return NexthopWord.Punt(PuntReason.NoRoute);
-        }
-
-        GroupMember* m = t.Members + group.Index;
-        GroupMember* last = m + group.MemberCount - 1;
-        while (m < last && hash > m->UpperBound)
-        {
-            m++;
-        }
-
-        return new NexthopWord(Volatile.Read(ref t.Nexthops[m->Nexthop]));
-    }
-
-    /// <summary>
-    /// Which way a flow goes: by its addresses, as fib_multipath_hash_policy 0 has it (RFC 2992 hash-threshold). The
-    /// finalizer of a multiplicative hash, so that every bit of both addresses reaches every bit of the result.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static uint FlowHash(uint source, uint destination, uint seed)
-    {
-        ulong h = (((ulong)source << 32) | destination) ^ (seed * 0x9e37_79b9_7f4a_7c15ul);
-        h = (h ^ (h >> 32)) * 0xd6e8_feb8_6659_fd93ul;
-        h = (h ^ (h >> 32)) * 0xd6e8_feb8_6659_fd93ul;
-        return (uint)(h >> 32);
     }
 }

@@ -7,69 +7,122 @@ namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
 /// The rare half of ipv4-input: may this source be? As fib_validate_source and __fib_validate_source
-/// (net/ipv4/fib_frontend.c) decide with rp_filter 0; whoever sets rp_filter is demoted and never comes here.
+/// (net/ipv4/fib_frontend.c); RFC 3704, RFC 1812 §5.3.8.
 /// </summary>
 /// <remarks>
-/// May enter: packets that ipv4-input found odd and then sound; and, while VrfState.CheckSource is set (local routes were
-/// added by hand), every packet.
+/// May enter: packets that ipv4-input found odd and then sound; and every packet while <see cref="IsFull"/>. While there are
+/// policy rules ipv4-rule walks them for the way back, and has it judged here.
 /// Edges:
-///   Punt MartianSource  the source is an address of our own. With CheckSource also when the FIB calls it broadcast or
-///                       multicast; without, Linux doesn't look at the FIB.
-///   Punt (the word's)   CheckSource, and what the FIB holds for the source is not known well enough to tell.
-///   next                the source is unicast, or has no route at all: Linux lets both through without rp_filter.
+///   Punt MartianSource  the source is an address of our own. By the full check also when the FIB calls it broadcast or
+///                       multicast; otherwise Linux doesn't look at the FIB.
+///   Punt ReversePath    rp_filter: there is no way back, or, where it is strict, none by the port the packet came in on.
+///   Punt (the word's)   full check, and what the FIB holds for the source is not known well enough to tell.
+///   next                everything else.
 /// </remarks>
 internal static unsafe class Ipv4SourceCheck
 {
+    private const byte Strict = 1;
+
+    /// <summary>Sources are looked up in the FIB: rp_filter is on for this port, or local routes were added by hand.</summary>
+    public static bool IsFull(VrfState* vrf, int rxPort) => (vrf->CheckSource | vrf->RpFilter[rxPort]) != 0;
+
+    /// <summary>The full check, of every packet. Overwrites Odd, Entry and Nexthop.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static void All(ref PacketVector v, in WorkerTables t)
+    public static void All(ref PacketVector v, in WorkerTables t, int rxPort)
     {
+        uint* source = v.Odd, entry = v.Entry;
+        ulong* back = v.Nexthop;
+        for (int i = 0; i < v.Count; i++)
+        {
+            source[i] = v.Verdict[i] != (byte)Verdict.Forward ? 0 : ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
+        }
+
+        t.Fib.Lookup(source, entry, v.Count);
+        for (int i = 0; i < v.Count; i++)
+        {
+            back[i] = Volatile.Read(ref t.Nexthops[entry[i] & Fib4Reader.IndexMask]);
+        }
+
         for (int i = 0; i < v.Count; i++)
         {
             if (v.Verdict[i] == (byte)Verdict.Forward)
             {
-                One(ref v, t, i);
+                Judge(ref v, t, i, new NexthopWord(back[i]), rxPort);
             }
         }
     }
 
+    /// <summary>Without the full check: whether the source is an address of our own.</summary>
     public static void One(ref PacketVector v, in WorkerTables t, int i)
     {
         uint source = ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
-        if (t.Vrf->CheckSource == 0)
+        if (t.LocalAddresses.MayContain(source) && IsOurs(source, t.Addresses))
         {
-            if (t.LocalAddresses.MayContain(source) && IsOurs(source, t.Addresses))
-            {
-                v.Punt(i, PuntReason.MartianSource);
-            }
-
-            return;
+            v.Punt(i, PuntReason.MartianSource);
         }
-
-        Judge(ref v, t, i, new(Volatile.Read(ref t.Nexthops[t.Fib.Lookup(source)])), 0);
     }
 
     /// <summary>What the full check makes of the way back to a packet's source (of the word of its nexthop).</summary>
-    public static void Judge(ref PacketVector v, in WorkerTables t, int i, NexthopWord word, int rxPort)
+    public static void Judge(ref PacketVector v, in WorkerTables t, int i, NexthopWord back, int rxPort)
     {
-        if (word.Action != NexthopAction.Punt)
+        byte filter = t.Vrf->RpFilter[rxPort];
+        uint ifindex = t.Vrf->PortIfIndex[rxPort];
+        if (back.Action == NexthopAction.Punt)
         {
-            return;
+            switch (back.Reason)
+            {
+                case PuntReason.Local or PuntReason.Broadcast or PuntReason.Multicast:
+                    v.Punt(i, PuntReason.MartianSource);
+                    return;
+                case PuntReason.NoRoute or PuntReason.Blackhole or PuntReason.Unreachable or PuntReason.Prohibit or PuntReason.Throw:
+                    // The lookup fails. Without rp_filter that is no fault ("last_resort").
+                    if (filter != 0)
+                    {
+                        v.Punt(i, PuntReason.ReversePath);
+                    }
+
+                    return;
+                case PuntReason.NoNeighbour or PuntReason.EgressNotAPort or PuntReason.Demoted or PuntReason.Encapsulation:
+                    break; // unicast routes, by the interface in the word
+                default:
+                    v.Punt(i, back.Reason); // of what is down Linux may try a shorter prefix
+                    return;
+            }
         }
 
-        switch (word.Reason)
+        if (filter == Strict && !LeavesBy(back, ifindex, t))
         {
-            case PuntReason.Local or PuntReason.Broadcast or PuntReason.Multicast:
-                v.Punt(i, PuntReason.MartianSource);
-                break;
-            case PuntReason.RouteUnsupported or PuntReason.TosRoute or PuntReason.TableFull or PuntReason.RuleUnsupported:
-                v.Punt(i, word.Reason);
-                break;
-            default:
-                // No route, blackhole, unreachable, prohibit, throw: the lookup fails, and without rp_filter that is no
-                // fault ("last_resort"). The rest (no neighbour, link down ...) are unicast routes.
-                break;
+            v.Punt(i, PuntReason.ReversePath);
         }
     }
+
+    /// <summary>fib_info_nh_uses_dev: by any of its nexthops, dead ones too.</summary>
+    private static bool LeavesBy(NexthopWord word, uint ifindex, in WorkerTables t)
+    {
+        if (!word.IsGroup)
+        {
+            return InterfaceOf(word, t) == ifindex;
+        }
+
+        GroupMember* m = t.Members + word.Index;
+        for (uint i = 0; i < word.MemberCount; i++)
+        {
+            if (InterfaceOf(new NexthopWord(Volatile.Read(ref t.Nexthops[m[i].Nexthop])), t) == ifindex)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>0 where the word doesn't tell.</summary>
+    private static uint InterfaceOf(NexthopWord word, in WorkerTables t) => word.Action switch
+    {
+        NexthopAction.Forward => t.Adjacencies[word.Index].IfIndex,
+        NexthopAction.OnLink or NexthopAction.Punt => word.Index,
+        _ => 0,
+    };
 
     /// <summary>
     /// inet_lookup_ifaddr_rcu: an address of any interface, also of one that is down. Few strangers share a bit of the

@@ -77,6 +77,7 @@ internal static unsafe class Ipv6LookupNode
     [MethodImpl(MethodImplOptions.NoInlining)]
     internal static void Resolve(ref PacketVector v, in WorkerTables t)
     {
+        FlowHash hash = new(t.Vrf);
         for (int i = 0; i < v.Count; i++)
         {
             if (v.Verdict[i] != (byte)Verdict.Forward)
@@ -86,9 +87,9 @@ internal static unsafe class Ipv6LookupNode
 
             NexthopWord word = new(v.Nexthop[i]);
             Ipv6Header* ip = (Ipv6Header*)(v.Data[i] + EthernetHeader.Size);
-            if (word.Action == NexthopAction.Group)
+            if (word.IsGroup)
             {
-                word = Ipv4LookupNode.MemberFor(word, FlowHash6.Policy0(ip, t.FlowSeed), t);
+                word = GroupChoice.Of(word, hash.Ipv6((byte*)ip, v.TotalLength[i]), t);
             }
 
             if (word.Action == NexthopAction.OnLink)

@@ -17,27 +17,34 @@ internal sealed class NexthopResolver(InstanceTables tables)
 {
     /// <summary>
     /// The ways out of a nexthop: one, or one per member of a group (a worker chooses by flow hash). Without a destination an
-    /// on-link nexthop counts as forwarding, since what happens depends on the neighbour.
+    /// on-link nexthop counts as forwarding, since what happens depends on the neighbour. Weights of a resilient group are
+    /// how many buckets its members have.
     /// </summary>
     public IReadOnlyList<Resolution> Resolve(int nexthop, IpAddress? destination)
     {
         NexthopWord word = tables.Word(nexthop);
-        if (word.Action != NexthopAction.Group)
+        if (!word.IsGroup)
         {
             return [Single(nexthop, word, destination, weight: 0)];
         }
 
-        Resolution[] members = new Resolution[word.MemberCount];
-        for (int i = 0; i < members.Length; i++)
+        GroupMember[] run = new GroupMember[word.MemberCount];
+        for (int i = 0; i < run.Length; i++)
         {
-            GroupMember m = tables.Member((int)word.Index + i);
-            NexthopWord w = tables.Word(m.Nexthop);
-            members[i] = w.Action == NexthopAction.Group
-                ? new Resolution(false, PuntReason.RouteUnsupported, false, -1, 0, 0, m.Weight, m.Nexthop) // the kernel nests none
-                : Single(m.Nexthop, w, destination, m.Weight);
+            run[i] = tables.Member((int)word.Index + i);
         }
 
-        return members;
+        return word.Action == NexthopAction.Group
+            ? [.. run.Select(m => Member(m.Nexthop, m.Weight, destination))]
+            : [.. run.CountBy(b => b.Nexthop).Select(b => Member(b.Key, (uint)b.Value, destination))];
+    }
+
+    private Resolution Member(int nexthop, uint weight, IpAddress? destination)
+    {
+        NexthopWord w = tables.Word(nexthop);
+        return w.IsGroup
+                ? new Resolution(false, PuntReason.RouteUnsupported, false, -1, 0, 0, weight, nexthop) // the kernel nests none
+                : Single(nexthop, w, destination, weight);
     }
 
     private Resolution Single(int nexthop, NexthopWord word, IpAddress? destination, uint weight)

@@ -57,6 +57,9 @@ public sealed class RtnetlinkDump : IDisposable
 
     public List<NexthopMessage> Nexthops() => Collect<NexthopMessage>(NexthopMessage.Dump, NexthopMessage.TryParse);
 
+    /// <summary>The buckets of all resilient groups.</summary>
+    public List<NexthopBucketMessage> NexthopBuckets() => Collect<NexthopBucketMessage>(() => NexthopBucketMessage.Dump(0), NexthopBucketMessage.TryParse);
+
     /// <summary>Without proxy entries.</summary>
     public List<NeighbourMessage> Neighbours4()
     {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using FastPathSync.CacheManager.Features.Demotion;
+using FastPathSync.CacheManager.Features.Settings;
 using FastPathSync.Fpc.Protocol;
 using FastPathSync.Linux;
 using FastPathSync.Netlink.Rtnetlink;
@@ -20,7 +21,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
     private static int _count;
     private readonly string _name = $"demotion-{Environment.ProcessId}-{Interlocked.Increment(ref _count)}";
     private readonly ITestOutputHelper _output;
-    private readonly DemotionMonitor _monitor = new(NullLogger<DemotionMonitor>.Instance);
+    private readonly DemotionMonitor _monitor = new(NullLogger<DemotionMonitor>.Instance, new SettingsFeature(() => { }));
     private readonly RtnetlinkDump _dump;
     private readonly Thread _announcer;
     private readonly Lock _lock = new();

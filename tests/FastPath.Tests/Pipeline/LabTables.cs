@@ -55,9 +55,13 @@ public sealed unsafe class LabTables : IDisposable
             UseStamps = (uint*)Map(UseStampSegment.BodyLength),
             Counters = (PortCounters*)Map((nuint)Capacities.Ports * (nuint)sizeof(PortCounters)),
             CoarseSecond = (uint*)Map(64),
-            FlowSeed = 0x12345678,
         };
         *Tables.CoarseSecond = 1;
+        Tables.Vrf->FlowSeed = 0x12345678;
+        for (int port = 0; port < Capacities.Ports; port++)
+        {
+            Tables.Vrf->SendRedirects[port] = (byte)Families.Both;
+        }
     }
 
     public WorkerTables Tables { get; }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using FastPathSync.CacheManager.Features.Settings;
 using FastPathSync.Fpc.Protocol;
 using FastPathSync.Linux;
 using Microsoft.Extensions.Logging;
@@ -29,10 +30,10 @@ public sealed class DemotionMonitor : IDetector, IDisposable
     private readonly FileDescriptor _waker; // … and the other end, written to
     private volatile bool _stop;
 
-    public DemotionMonitor(ILogger<DemotionMonitor> logger)
+    public DemotionMonitor(ILogger<DemotionMonitor> logger, SettingsFeature settings)
         : this(logger, [
             new InterfaceProbe(), new SharedAddressProbe(), new NftablesProbe(), new LegacyTablesProbe(), new LegacyTablesProbe(ipv6: true), new XfrmProbe(),
-            new TrafficControlProbe(), new TcxProbe(), new SysctlProbe()])
+            new TrafficControlProbe(), new TcxProbe(), new SysctlProbe(settings)])
     {
     }
 

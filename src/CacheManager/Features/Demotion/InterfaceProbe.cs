@@ -3,7 +3,7 @@ using FastPathSync.Fpc.Protocol;
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// What cmgrd's own picture of the interfaces tells: reverse path filtering in force, forwarding switched off, interfaces
+/// What cmgrd's own picture of the interfaces tells: forwarding switched off, interfaces
 /// that belong to a bridge, bond, team or VRF, and those below a VLAN.
 /// </summary>
 internal sealed class InterfaceProbe : Probe
@@ -22,12 +22,6 @@ internal sealed class InterfaceProbe : Probe
         ILookup<uint, string> vlansOn = interfaces.Forwarding.Where(v => v.Kind == "vlan").ToLookup(v => v.Link, v => v.Name);
         foreach (InterfaceInfo i in interfaces.Forwarding)
         {
-            if (i.RpFilter != 0)
-            {
-                string how = i.RpFilter == 1 ? "strict" : "loose";
-                Add("rp_filter", $"net.ipv4.conf.{i.Name}.rp_filter is {i.RpFilter} ({how}; the larger of all and {i.Name}): Linux checks the source of what {i.Name} receives", Families.Ipv4);
-            }
-
             if (!i.Forwarding)
             {
                 Add("forwarding", $"net.ipv4.conf.{i.Name}.forwarding is 0: Linux forwards nothing that {i.Name} receives", Families.Ipv4);

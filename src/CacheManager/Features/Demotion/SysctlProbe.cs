@@ -1,28 +1,31 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using FastPathSync.CacheManager.Features.Settings;
 using FastPathSync.Fpc.Protocol;
-using FastPathSync.Linux;
 using FastPathSync.Netlink;
 using FastPathSync.Netlink.Rtnetlink;
+using Wire = FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.CacheManager.Features.Demotion;
 
 /// <summary>
-/// Settings under net.ipv4 that change what is forwarded and that no netlink message announces: ip_forward_use_pmtu for the
-/// VRF; accept_local and route_localnet per interface (in force when set for it or for `all`). The latter come in one dump of
-/// the links, in IFLA_INET_CONF.
+/// Settings (sysctl) that change what is forwarded, and that no netlink message announces. What the fast path honours goes
+/// into <see cref="SettingsFeature"/>; what it doesn't, demotes: ip_forward_use_pmtu, and accept_redirects in force on an
+/// interface that forwards. Those of interfaces come in one dump of the links, in IFLA_INET_CONF.
 /// </summary>
-internal sealed unsafe class SysctlProbe : Probe
+internal sealed class SysctlProbe(SettingsFeature settings) : Probe
 {
     private const ushort IFLA_AF_SPEC = 26, IFLA_INET_CONF = 1; // linux/if_link.h
-    private const int IPV4_DEVCONF_ACCEPT_LOCAL = 23, IPV4_DEVCONF_ROUTE_LOCALNET = 26; // linux/ip.h; element n-1 of IFLA_INET_CONF
 
-    private const string Root = "/proc/sys/net/ipv4/"; // of the namespace of the thread that opens
+    // linux/ip.h; element n-1 of IFLA_INET_CONF
+    private const int IPV4_DEVCONF_FORWARDING = 1, IPV4_DEVCONF_ACCEPT_REDIRECTS = 4, IPV4_DEVCONF_SEND_REDIRECTS = 6;
+
+    private const uint DefaultFields = 7; // source, destination, protocol
 
     private NetlinkSocket? _socket;
-    private FileDescriptor? _usePmtu;
-    private FileDescriptor? _allAcceptLocal;
-    private FileDescriptor? _allRouteLocalnet;
+    private List<SysctlFile> _files = [];
+    private SysctlFile _usePmtu = null!, _allSendRedirects = null!, _allAcceptRedirects = null!, _useNeigh = null!, _seed = null!;
+    private SysctlFile _policy4 = null!, _fields4 = null!, _policy6 = null!, _fields6 = null!;
 
     public override string Name => "sysctl";
 
@@ -31,19 +34,34 @@ internal sealed unsafe class SysctlProbe : Probe
     public override void Open()
     {
         _socket = new NetlinkSocket(NetlinkSocket.NETLINK_ROUTE);
-        _usePmtu = OpenSetting("ip_forward_use_pmtu");
-        _allAcceptLocal = OpenSetting("conf/all/accept_local");
-        _allRouteLocalnet = OpenSetting("conf/all/route_localnet");
+        _usePmtu = Open("net/ipv4/ip_forward_use_pmtu");
+        _allSendRedirects = Open("net/ipv4/conf/all/send_redirects");
+        _allAcceptRedirects = Open("net/ipv4/conf/all/accept_redirects");
+        _useNeigh = Open("net/ipv4/fib_multipath_use_neigh", 0);
+        _seed = Open("net/ipv4/fib_multipath_hash_seed", 0);
+        _policy4 = Open("net/ipv4/fib_multipath_hash_policy", 0);
+        _fields4 = Open("net/ipv4/fib_multipath_hash_fields", DefaultFields);
+        _policy6 = Open("net/ipv6/fib_multipath_hash_policy", 0);
+        _fields6 = Open("net/ipv6/fib_multipath_hash_fields", DefaultFields);
     }
 
     public override void Look(InterfaceSet interfaces, List<Finding> findings)
     {
-        if (IsSet(_usePmtu!))
+        if (_usePmtu.Read() != 0)
         {
             findings.Add(new Finding("net.ipv4.ip_forward_use_pmtu", "net.ipv4.ip_forward_use_pmtu is 1: Linux forwards with the path MTU that it has learnt instead of the interface's", DemotionEffect.Vrf, 0, Families.Ipv4));
         }
 
-        bool allAcceptLocal = IsSet(_allAcceptLocal!), allRouteLocalnet = IsSet(_allRouteLocalnet!);
+        Wire.Settings now = new()
+        {
+            MultipathHashPolicy4 = _policy4.Read(),
+            MultipathHashFields4 = _fields4.Read(),
+            MultipathHashPolicy6 = _policy6.Read(),
+            MultipathHashFields6 = _fields6.Read(),
+            MultipathHashSeed = _seed.Read(),
+            MultipathUseNeigh = _useNeigh.Read() != 0,
+        };
+        bool allSend = _allSendRedirects.Read() != 0, allAccept = _allAcceptRedirects.Read() != 0;
         _ = _socket!.Dump(LinkMessage.Dump(), (scoped in NetlinkMessage m) =>
         {
             if (!TryParse(in m, out LinkSettings s) || !interfaces.TryFind(s.IfIndex, out InterfaceInfo i))
@@ -51,19 +69,20 @@ internal sealed unsafe class SysctlProbe : Probe
                 return;
             }
 
-            if (s.AcceptLocal || allAcceptLocal)
+            if (!allSend && !s.SendRedirects) // IN_DEV_TX_REDIRECTS
             {
-                findings.Add(new Finding($"{i.Name} accept_local", $"net.ipv4.conf.{i.Name}.accept_local is in force: Linux takes packets from its own addresses on {i.Name}", DemotionEffect.Ingress, i.Index, Families.Ipv4));
+                now.WithoutRedirects.Add(s.IfIndex);
             }
 
-            if (s.RouteLocalnet || allRouteLocalnet)
+            if (s.Forwarding && s.AcceptRedirects && allAccept) // IN_DEV_RX_REDIRECTS
             {
-                findings.Add(new Finding($"{i.Name} route_localnet", $"net.ipv4.conf.{i.Name}.route_localnet is in force: Linux routes 127.0.0.0/8 on {i.Name}", DemotionEffect.Ingress, i.Index, Families.Ipv4));
+                findings.Add(new Finding($"{i.Name} accept_redirects", $"net.ipv4.conf.{i.Name}.accept_redirects is in force: Linux may learn other ways out of {i.Name} than its routes say", DemotionEffect.Egress, i.Index, Families.Ipv4));
             }
         });
+        settings.Set(now);
     }
 
-    /// <summary>The two settings of an RTM_NEWLINK.</summary>
+    /// <summary>The settings of an RTM_NEWLINK.</summary>
     internal static bool TryParse(in NetlinkMessage message, out LinkSettings settings)
     {
         settings = default;
@@ -91,7 +110,8 @@ internal sealed unsafe class SysctlProbe : Probe
                     if (conf.Type == IFLA_INET_CONF)
                     {
                         ReadOnlySpan<int> values = MemoryMarshal.Cast<byte, int>(conf.Payload);
-                        settings = new LinkSettings((uint)header.Index, At(values, IPV4_DEVCONF_ACCEPT_LOCAL), At(values, IPV4_DEVCONF_ROUTE_LOCALNET));
+                        settings = new LinkSettings(
+                            (uint)header.Index, At(values, IPV4_DEVCONF_FORWARDING), At(values, IPV4_DEVCONF_ACCEPT_REDIRECTS), At(values, IPV4_DEVCONF_SEND_REDIRECTS));
                         return true;
                     }
                 }
@@ -106,20 +126,16 @@ internal sealed unsafe class SysctlProbe : Probe
     public override void Dispose()
     {
         _socket?.Dispose();
-        _usePmtu?.Dispose();
-        _allAcceptLocal?.Dispose();
-        _allRouteLocalnet?.Dispose();
+        _files.ForEach(f => f.Dispose());
+        _files = [];
     }
 
-    private static FileDescriptor OpenSetting(string name) =>
-        FileDescriptor.FromCall(Libc.open(Root + name, Libc.O_RDONLY | Libc.O_CLOEXEC, 0), "open", Root + name);
-
-    private static bool IsSet(FileDescriptor setting)
+    private SysctlFile Open(string name, uint? absent = null)
     {
-        byte first;
-        _ = Libc.lseek(setting.Number, 0, 0);
-        return LinuxException.ThrowIfNegative(Libc.read(setting.Number, &first, 1), "read", "a setting under " + Root) == 1 && first != (byte)'0';
+        SysctlFile f = new(name, absent);
+        _files.Add(f);
+        return f;
     }
 
-    internal readonly record struct LinkSettings(uint IfIndex, bool AcceptLocal, bool RouteLocalnet);
+    internal readonly record struct LinkSettings(uint IfIndex, bool Forwarding, bool AcceptRedirects, bool SendRedirects);
 }

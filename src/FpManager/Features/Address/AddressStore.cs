@@ -61,6 +61,8 @@ public sealed class AddressStore
     public bool Remove(Wire.Address wire) =>
         Remove(new Key(wire.Ifindex, IpAddress.FromBytes(wire.Local.Span), IpAddress.FromBytes(wire.Address_.Span), (byte)wire.PrefixLength));
 
+    public bool HasIpv4(uint ifindex) => _slots.Keys.Any(k => k.IfIndex == ifindex && k.Local.IsV4);
+
     public int Sweep(ulong generation)
     {
         List<Key> stale = [.. _slots.Where(s => _records[s.Value].Generation != generation).Select(s => s.Key)];

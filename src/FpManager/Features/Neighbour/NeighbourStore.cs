@@ -46,10 +46,14 @@ public sealed unsafe class NeighbourStore
     /// <summary>Adjacency index of a neighbour, -1 when workers can't use it now.</summary>
     public int AdjacencyOf(NeighbourKey key) => _slots.TryGetValue(key, out int slot) ? _records[slot].Adjacency : -1;
 
+    /// <summary>Linux knows it, and can't reach it: nud_state without NUD_VALID.</summary>
+    public bool HasFailed(NeighbourKey key) => _slots.TryGetValue(key, out int slot) && (_records[slot].State & NudValid) == 0;
+
     /// <returns>False when a table is full; the neighbour's packets are then punted.</returns>
     public bool TryUpsert(Wire.Neighbour wire, ulong generation)
     {
         NeighbourKey key = new(wire.Ifindex, IpAddress.FromBytes(wire.Destination.Span));
+        bool failedBefore = HasFailed(key);
         NeighbourRecord r = new()
         {
             IfIndex = key.IfIndex,
@@ -81,11 +85,18 @@ public sealed unsafe class NeighbourStore
         }
 
         _records.Write(slot, r);
-        return Resolve(slot);
+        bool room = Resolve(slot);
+        if (HasFailed(key) != failedBefore)
+        {
+            Changed(key);
+        }
+
+        return room;
     }
 
     public void Remove(NeighbourKey key)
     {
+        bool failed = HasFailed(key);
         if (!_slots.Remove(key, out int slot))
         {
             return;
@@ -95,6 +106,10 @@ public sealed unsafe class NeighbourStore
         if (adjacency >= 0)
         {
             _hash.TrySet(key, -1);
+        }
+
+        if (adjacency >= 0 || failed)
+        {
             Changed(key);
         }
 

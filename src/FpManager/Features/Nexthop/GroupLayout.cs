@@ -11,27 +11,32 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
 {
     private readonly MemberAllocator _runs = new(capacity);
 
-    /// <summary>In the order of the run; nothing for what is no group.</summary>
-    public GroupMember[] Of(in NexthopRecord r)
-    {
-        if (r.Kind != NexthopKind.Group)
-        {
-            return [];
-        }
-
-        return new ReadOnlySpan<GroupMember>(members + r.FirstMember, r.MemberCount).ToArray();
-    }
+    /// <summary>In the order of the run, without buckets; nothing for what is no group.</summary>
+    public ReadOnlySpan<GroupMember> Of(in NexthopRecord r) => new(members + r.FirstMember, r.MemberCount);
 
     /// <summary>As configured.</summary>
     public List<(int Member, uint Weight)> Configured(in NexthopRecord r) =>
-        [.. Of(r).OrderBy(m => m.Reserved).Select(m => (m.Nexthop, m.Weight))];
+        [.. Of(r).ToArray().OrderBy(m => m.Order).Select(m => (m.Nexthop, m.Weight))];
+
+    /// <summary>The nexthop of each bucket; nothing for what is no resilient group.</summary>
+    public int[] BucketsOf(in NexthopRecord r)
+    {
+        int[] buckets = new int[r.BucketCount];
+        for (int b = 0; b < buckets.Length; b++)
+        {
+            buckets[b] = members[r.FirstMember + r.MemberCount + b].Nexthop;
+        }
+
+        return buckets;
+    }
 
     /// <summary>
-    /// Lays out a new run: the living share the 32-bit hash space by weight (fib_rebalance in net/ipv4/fib_semantics.c); the
-    /// dead stand behind them, where no hash reaches. Reserved keeps the configured order.
+    /// Lays out a new run of Kind Group: those that take a share divide the 32-bit hash space by weight (fib_rebalance in
+    /// net/ipv4/fib_semantics.c); the others stand behind them, where no hash reaches. A member that is alive and yet takes
+    /// no share leaves it to the next one that does, as fib_select_multipath and nexthop_select_path_hthr pass it over.
     /// </summary>
     /// <returns>False when there is no room, or a member could not be had.</returns>
-    public bool TryMake(IReadOnlyList<(int Member, uint Weight)> wanted, Func<int, bool> isAlive, ref NexthopRecord r)
+    public bool TryMake(IReadOnlyList<(int Member, uint Weight)> wanted, Func<int, bool> isAlive, Func<int, bool> takesShare, ref NexthopRecord r)
     {
         int first = wanted.Any(m => m.Member == NexthopStore.None) ? -1 : _runs.Allocate(wanted.Count);
         if (first < 0)
@@ -39,41 +44,78 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
             return false;
         }
 
-        int at = first;
         ulong total = 0, sum = 0;
-        foreach ((int _, uint weight) in wanted.Where(m => isAlive(m.Member)))
+        foreach ((int member, uint weight) in wanted)
         {
-            total += Math.Max(1, weight);
+            total += isAlive(member) ? Math.Max(1, weight) : 0;
         }
 
-        foreach (bool living in (ReadOnlySpan<bool>)[true, false])
+        int at = first, lastSharing = -1;
+        List<GroupMember> others = [];
+        for (int order = 0; order < wanted.Count; order++)
         {
-            for (int order = 0; order < wanted.Count; order++)
+            (int member, uint weight) = wanted[order];
+            bool alive = isAlive(member);
+            sum += alive ? Math.Max(1, weight) : 0;
+            GroupMember m = new() { UpperBound = uint.MaxValue, Nexthop = member, Weight = weight, Order = (uint)order };
+            if (alive && takesShare(member))
             {
-                (int member, uint weight) = wanted[order];
-                if (isAlive(member) == living)
-                {
-                    sum += living ? Math.Max(1, weight) : 0;
-                    uint bound = total == 0 || sum == total ? uint.MaxValue : (uint)((sum << 32) / total) - 1;
-                    members[at++] = new GroupMember { UpperBound = bound, Nexthop = member, Weight = weight, Reserved = (uint)order };
-                }
+                m.UpperBound = sum == total ? uint.MaxValue : (uint)((sum << 32) / total) - 1;
+                lastSharing = at;
+                members[at++] = m;
+            }
+            else
+            {
+                others.Add(m);
             }
         }
 
-        Interlocked.MemoryBarrier(); // whole before the word that names it is stored
-        r.FirstMember = first;
-        r.MemberCount = (ushort)wanted.Count;
+        if (lastSharing >= 0)
+        {
+            members[lastSharing].UpperBound = uint.MaxValue;
+        }
+
+        foreach (GroupMember m in others)
+        {
+            members[at++] = m;
+        }
+
+        Publish(first, wanted.Count, 0, ref r);
         return true;
     }
 
-    /// <summary>Whether the members alive now are others than those that share the hash space.</summary>
-    /// <param name="r">A group.</param>
-    /// <param name="sharing">False when no member was alive.</param>
-    public bool IsOutdated(in NexthopRecord r, bool sharing, Func<int, bool> isAlive)
+    /// <summary>Lays out a new run of Kind ResilientGroup: the members, and behind them the nexthop of each bucket.</summary>
+    public bool TryMakeResilient(IReadOnlyList<(int Member, uint Weight)> wanted, IReadOnlyList<int> buckets, ref NexthopRecord r)
+    {
+        int first = wanted.Any(m => m.Member == NexthopStore.None) ? -1 : _runs.Allocate(wanted.Count + buckets.Count);
+        if (first < 0)
+        {
+            return false;
+        }
+
+        int at = first;
+        for (int order = 0; order < wanted.Count; order++)
+        {
+            members[at++] = new GroupMember { UpperBound = uint.MaxValue, Nexthop = wanted[order].Member, Weight = wanted[order].Weight, Order = (uint)order };
+        }
+
+        foreach (int nexthop in buckets)
+        {
+            members[at++] = new GroupMember { UpperBound = uint.MaxValue, Nexthop = nexthop };
+        }
+
+        Publish(first, wanted.Count, buckets.Count, ref r);
+        return true;
+    }
+
+    /// <summary>Whether other members take a share now than those that divide the hash space.</summary>
+    /// <param name="r">Of Kind Group.</param>
+    /// <param name="sharing">False when no member did.</param>
+    public bool IsOutdated(in NexthopRecord r, bool sharing, Func<int, bool> takesShare)
     {
         foreach (GroupMember m in Of(r))
         {
-            if (sharing != isAlive(m.Nexthop))
+            if (sharing != takesShare(m.Nexthop))
             {
                 return true;
             }
@@ -89,10 +131,18 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
     {
         if (r.MemberCount > 0)
         {
-            reclaimer.Retire(() => _runs.Free(r.FirstMember, r.MemberCount));
+            reclaimer.Retire(() => _runs.Free(r.FirstMember, r.MemberCount + r.BucketCount));
         }
     }
 
     /// <summary>The run of a record that was found after a restart.</summary>
-    public void Reserve(in NexthopRecord r) => _runs.Reserve(r.FirstMember, r.MemberCount);
+    public void Reserve(in NexthopRecord r) => _runs.Reserve(r.FirstMember, r.MemberCount + r.BucketCount);
+
+    private static void Publish(int first, int members, int buckets, ref NexthopRecord r)
+    {
+        Interlocked.MemoryBarrier(); // whole before the word that names it is stored
+        r.FirstMember = first;
+        r.MemberCount = (ushort)members;
+        r.BucketCount = (ushort)buckets;
+    }
 }

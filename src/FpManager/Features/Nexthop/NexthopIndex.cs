@@ -18,7 +18,7 @@ internal sealed class NexthopIndex
 
     public List<int> GroupsOf(int member) => [.. _groups.GetValueOrDefault(member, s_none)];
 
-    public void Add(int n, in NexthopRecord r, IEnumerable<int> members)
+    public void Add(int n, in NexthopRecord r, ReadOnlySpan<GroupMember> members)
     {
         if (r.Kind == NexthopKind.Single)
         {
@@ -29,13 +29,13 @@ internal sealed class NexthopIndex
             }
         }
 
-        foreach (int member in members)
+        foreach (GroupMember m in members)
         {
-            Add(_groups, member, n);
+            Add(_groups, m.Nexthop, n);
         }
     }
 
-    public void Remove(int n, in NexthopRecord r, IEnumerable<int> members)
+    public void Remove(int n, in NexthopRecord r, ReadOnlySpan<GroupMember> members)
     {
         if (r.Kind == NexthopKind.Single)
         {
@@ -46,9 +46,9 @@ internal sealed class NexthopIndex
             }
         }
 
-        foreach (int member in members)
+        foreach (GroupMember m in members)
         {
-            Remove(_groups, member, n);
+            Remove(_groups, m.Nexthop, n);
         }
     }
 

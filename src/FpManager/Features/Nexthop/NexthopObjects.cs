@@ -9,6 +9,8 @@ namespace FastPathSync.FpManager.Features.Nexthop;
 /// </summary>
 internal sealed class NexthopObjects(NexthopStore store)
 {
+    private const uint TypeResilient = 1; // NEXTHOP_GRP_TYPE_RES
+
     private readonly Dictionary<uint, List<Variant>> _variants = [];
 
     private readonly record struct Variant(ushort Mtu, byte Family, int Nexthop)
@@ -26,7 +28,7 @@ internal sealed class NexthopObjects(NexthopStore store)
             n = store.Add(new NexthopRecord { ObjectId = id, Mtu = own, Family = family, Kind = NexthopKind.Punt, Reason = PuntReason.NoRoute });
             if (n == NexthopStore.None)
             {
-                return NexthopStore.None;
+                return store.Full();
             }
 
             Remember(id, own, family, n);
@@ -42,27 +44,26 @@ internal sealed class NexthopObjects(NexthopStore store)
     }
 
     /// <summary>An object was made or changed: all who use it follow at once.</summary>
-    /// <returns>False when a table is full.</returns>
-    public bool TryUpsert(Wire.Nexthop wire, ulong generation)
+    public void Upsert(Wire.Nexthop wire, ulong generation)
     {
         int n = Find(wire.Id, 0, NexthopSpec.Ipv4);
         if (n == NexthopStore.None || !IsAnnounced(n)) // from its first announcement to its end the object holds a reference
         {
-            n = Acquire(wire.Id, 0, NexthopSpec.Ipv4);
+            int held = Acquire(wire.Id, 0, NexthopSpec.Ipv4);
+            if (!_variants.ContainsKey(wire.Id))
+            {
+                store.Release(held); // no room
+                return;
+            }
         }
 
-        if (n == NexthopStore.None)
-        {
-            return false;
-        }
-
-        bool room = true;
         foreach (Variant v in _variants[wire.Id].ToList())
         {
-            room &= TryRewrite(v, wire, v.IsObject ? generation : 0);
+            NexthopRecord r = new() { ObjectId = wire.Id, Mtu = v.Mtu, Family = v.Family, Generation = v.IsObject ? generation : 0 };
+            store.Rewrite(v.Nexthop, wire.Members.Count == 0
+                ? Single(r, wire)
+                : Group(r, wire.GroupType == TypeResilient, [.. wire.Members.Select(m => (m.Id, m.Weight))], wire.Buckets));
         }
-
-        return room;
     }
 
     /// <summary>Routes that still name a deleted object punt until their own end is announced.</summary>
@@ -115,17 +116,58 @@ internal sealed class NexthopObjects(NexthopStore store)
     private NexthopRecord CopyOf(int original, ushort mtu, byte family)
     {
         NexthopRecord r = store[original] with { Mtu = mtu, Family = family, Generation = 0 };
-        if (r.Kind == NexthopKind.Group)
+        return !r.IsGroup ? r
+            : Group(r, r.Kind == NexthopKind.ResilientGroup,
+                [.. store.MembersOf(original).Select(m => (store[m.Member].ObjectId, m.Weight))],
+                [.. store.BucketsOf(original).Select(b => store[b].ObjectId)]);
+    }
+
+    private static NexthopRecord Single(NexthopRecord r, Wire.Nexthop wire)
+    {
+        r.IfIndex = wire.Ifindex;
+        if (wire.Blackhole || wire.Fdb || wire.Encap)
         {
-            List<(int, uint)> members = [.. store.MembersOf(original).Select(m => (Acquire(store[m.Member].ObjectId, mtu, family), m.Weight))];
-            if (!store.TryLayOut(members, ref r))
-            {
-                members.ForEach(m => store.Release(m.Item1));
-                return new NexthopRecord { ObjectId = r.ObjectId, Mtu = mtu, Family = family, Kind = NexthopKind.Punt, Reason = PuntReason.TableFull };
-            }
+            r.Kind = NexthopKind.Punt;
+            r.Reason = wire.Blackhole ? PuntReason.Blackhole : wire.Encap ? PuntReason.Encapsulation : PuntReason.RouteUnsupported;
+        }
+        else
+        {
+            r.Kind = NexthopKind.Single;
+            r.Gateway = IpAddress.FromBytes(wire.Gateway.Span);
+            r.Flags = (ushort)(wire.Flags & (NexthopSpec.Dead | NexthopSpec.LinkDown));
         }
 
         return r;
+    }
+
+    private NexthopRecord Group(NexthopRecord r, bool resilient, IReadOnlyList<(uint Id, uint Weight)> members, IReadOnlyList<uint> buckets)
+    {
+        Dictionary<uint, int> byId = [];
+        List<(int Member, uint Weight)> held = [];
+        void Hold(uint id, uint weight)
+        {
+            byId[id] = id == 0 ? store.Full() : Acquire(id, r.Mtu, r.Family);
+            held.Add((byId[id], weight));
+        }
+
+        foreach ((uint id, uint weight) in members)
+        {
+            Hold(id, weight);
+        }
+
+        foreach (uint id in buckets.Distinct().Except(byId.Keys).ToList())
+        {
+            Hold(id, 0); // it was a member until now; the kernel is about to move the bucket
+        }
+
+        r.Kind = resilient ? NexthopKind.ResilientGroup : NexthopKind.Group;
+        if (store.TryLayOut(held, ref r, [.. buckets.Select(b => byId[b])]))
+        {
+            return r;
+        }
+
+        held.ForEach(m => store.Release(m.Member));
+        return new NexthopRecord { ObjectId = r.ObjectId, Mtu = r.Mtu, Family = r.Family, Generation = r.Generation, Kind = NexthopKind.Punt, Reason = PuntReason.TableFull };
     }
 
     /// <summary>Only the object itself carries a generation.</summary>
@@ -152,35 +194,5 @@ internal sealed class NexthopObjects(NexthopStore store)
         }
 
         all.Add(new Variant(mtu, family, n));
-    }
-
-    private bool TryRewrite(Variant v, Wire.Nexthop wire, ulong generation)
-    {
-        NexthopRecord r = new() { ObjectId = wire.Id, Mtu = v.Mtu, Family = v.Family, IfIndex = wire.Ifindex, Generation = generation };
-        if (wire.Members.Count > 0)
-        {
-            r.Kind = NexthopKind.Group;
-            List<(int, uint)> members = [.. wire.Members.Select(m => (Acquire(m.Id, v.Mtu, v.Family), m.Weight))];
-            if (!store.TryLayOut(members, ref r))
-            {
-                members.ForEach(m => store.Release(m.Item1));
-                store.Rewrite(v.Nexthop, r with { Kind = NexthopKind.Punt, Reason = PuntReason.TableFull });
-                return false;
-            }
-        }
-        else if (wire.Blackhole || wire.Fdb || wire.Encap)
-        {
-            r.Kind = NexthopKind.Punt;
-            r.Reason = wire.Blackhole ? PuntReason.Blackhole : wire.Encap ? PuntReason.Encapsulation : PuntReason.RouteUnsupported;
-        }
-        else
-        {
-            r.Kind = NexthopKind.Single;
-            r.Gateway = IpAddress.FromBytes(wire.Gateway.Span);
-            r.Flags = (ushort)(wire.Flags & (NexthopSpec.Dead | NexthopSpec.LinkDown));
-        }
-
-        store.Rewrite(v.Nexthop, r);
-        return true;
     }
 }

@@ -10,7 +10,8 @@ namespace FastPathSync.FpManager.Features.Nexthop;
 /// <summary>
 /// Nexthops of both families: those that live in routes (shared by what they say) and nexthop objects (by id). Each has a
 /// record and the word that workers obey; whatever the word depends on (neighbour, interface, demotion, members) calls
-/// back here. Users count their references.
+/// back here. Users count their references. Who finds the table full is given a nexthop that punts for that reason:
+/// its routes are there, and Linux forwards them.
 /// </summary>
 public sealed unsafe class NexthopStore
 {
@@ -27,7 +28,10 @@ public sealed unsafe class NexthopStore
     private readonly ReferenceCounts _references;
     private readonly Dictionary<NexthopSpec, int> _singles = [];
     private readonly Dictionary<GroupKey, int> _groups = [];
+    private readonly HashSet<int> _unbuilt = []; // groups that found no room for their members
+    private readonly int _full;
     private int _default;
+    private bool _lacking;
 
     public NexthopStore(
         ConfigurationSegments segments, InterfaceStore interfaces, NeighbourStore neighbours, Reclaimer reclaimer, Func<uint, bool> egressDemoted)
@@ -40,6 +44,7 @@ public sealed unsafe class NexthopStore
         _objects = new NexthopObjects(this);
         _reclaimer = reclaimer;
         Restore();
+        _full = Acquire(NexthopSpec.Punt(PuntReason.TableFull));
         neighbours.Changed = key => Recompute(_index.Through(key));
     }
 
@@ -53,7 +58,15 @@ public sealed unsafe class NexthopStore
 
     public bool IsUsed(int nexthop) => nexthop > 0 && _records.IsUsed(nexthop);
 
-    /// <summary>A reference to the nexthop that says this, made if need be; None when the table is full.</summary>
+    /// <summary>Whether somebody was refused a nexthop or the room for a group's members since the last call.</summary>
+    public bool TakeLack()
+    {
+        bool lacking = _lacking;
+        _lacking = false;
+        return lacking;
+    }
+
+    /// <summary>A reference to the nexthop that says this, made if need be.</summary>
     public int Acquire(in NexthopSpec spec)
     {
         if (!_singles.TryGetValue(spec, out int n))
@@ -61,7 +74,7 @@ public sealed unsafe class NexthopStore
             n = Add(spec.ToRecord());
             if (n == None)
             {
-                return None;
+                return Full();
             }
 
             _singles[spec] = n;
@@ -85,12 +98,12 @@ public sealed unsafe class NexthopStore
             return n;
         }
 
-        NexthopRecord r = new() { Kind = NexthopKind.Group };
+        NexthopRecord r = new() { Kind = NexthopKind.Group, Family = _records[members[0].Member].Family };
         if (!TryLayOut(members, ref r) || (n = Add(r)) == None)
         {
             _layout.Drop(r);
             members.ForEach(m => Release(m.Member));
-            return None;
+            return Full();
         }
 
         _groups[key] = n;
@@ -108,8 +121,9 @@ public sealed unsafe class NexthopStore
         }
 
         NexthopRecord r = _records[nexthop];
-        GroupMember[] members = _layout.Of(r);
+        GroupMember[] members = [.. _layout.Of(r)];
         Unindex(nexthop);
+        _unbuilt.Remove(nexthop);
         if (r.ObjectId != 0)
         {
             _objects.Forget(nexthop);
@@ -156,9 +170,27 @@ public sealed unsafe class NexthopStore
 
     public void InterfaceChanged(uint ifindex) => Recompute(_index.LeavingBy(ifindex));
 
+    /// <summary>net.ipv4.fib_multipath_use_neigh</summary>
+    public void HeedNeighbours(bool heed)
+    {
+        if (_words.HeedNeighbours != heed)
+        {
+            _words.HeedNeighbours = heed;
+            Relayout(_groups.Values);
+        }
+    }
+
+    /// <summary>Groups that found no room try again.</summary>
+    public void Heal()
+    {
+        foreach (int group in _unbuilt.ToList())
+        {
+            Rebuild(group);
+        }
+    }
+
     /// <summary>A nexthop object was made or changed: all who use it follow at once.</summary>
-    /// <returns>False when a table is full.</returns>
-    public bool TryUpsertObject(Wire.Nexthop wire, ulong generation) => _objects.TryUpsert(wire, generation);
+    public void UpsertObject(Wire.Nexthop wire, ulong generation) => _objects.Upsert(wire, generation);
 
     /// <summary>Routes that still name a deleted object punt until their own end is announced.</summary>
     public void RemoveObject(uint id) => _objects.Remove(id);
@@ -190,15 +222,32 @@ public sealed unsafe class NexthopStore
         return n;
     }
 
+    /// <summary>What there is no room for: a reference to a nexthop that punts for that reason.</summary>
+    internal int Full()
+    {
+        _lacking = true;
+        _references[_full]++;
+        return _full;
+    }
+
     internal List<(int Member, uint Weight)> MembersOf(int group) => _layout.Configured(_records[group]);
 
-    internal bool TryLayOut(IReadOnlyList<(int Member, uint Weight)> members, ref NexthopRecord r) => _layout.TryMake(members, _words.IsAlive, ref r);
+    internal int[] BucketsOf(int group) => _layout.BucketsOf(_records[group]);
+
+    internal bool TryLayOut(IReadOnlyList<(int Member, uint Weight)> members, ref NexthopRecord r, IReadOnlyList<int>? buckets = null)
+    {
+        bool room = r.Kind == NexthopKind.ResilientGroup
+            ? _layout.TryMakeResilient(members, buckets ?? [], ref r)
+            : _layout.TryMake(members, _words.IsAlive, _words.Sharing(r, members.Select(m => m.Member)), ref r);
+        _lacking |= !room;
+        return room;
+    }
 
     /// <summary>Replaces what a nexthop says, keeping its index and its users.</summary>
     internal void Rewrite(int n, in NexthopRecord r)
     {
         NexthopRecord old = _records[n];
-        GroupMember[] oldMembers = _layout.Of(old);
+        GroupMember[] oldMembers = [.. _layout.Of(old)];
         Unindex(n);
         _records.Write(n, r);
         Index(n);
@@ -214,12 +263,19 @@ public sealed unsafe class NexthopStore
     private void Rebuild(int group)
     {
         NexthopRecord r = _records[group], rebuilt = r;
+        if (r.Kind != NexthopKind.Group)
+        {
+            return; // only the kernel moves the buckets of a resilient group
+        }
+
         if (!TryLayOut(MembersOf(group), ref rebuilt))
         {
+            _unbuilt.Add(group);
             Publish(group, NexthopWord.Punt(PuntReason.TableFull));
             return;
         }
 
+        _unbuilt.Remove(group);
         _records.Write(group, rebuilt);
         Publish(group, _words.Of(rebuilt));
         _layout.Drop(r);
@@ -230,12 +286,19 @@ public sealed unsafe class NexthopStore
         foreach (int n in nexthops)
         {
             Publish(n, _words.Of(_records[n]));
-            foreach (int group in _index.GroupsOf(n))
+            Relayout(_index.GroupsOf(n));
+        }
+    }
+
+    private void Relayout(IEnumerable<int> groups)
+    {
+        foreach (int group in groups)
+        {
+            NexthopRecord r = _records[group];
+            if (r.Kind == NexthopKind.Group && _layout.IsOutdated(
+                r, new NexthopWord(_published[group]).Action == NexthopAction.Group, _words.Sharing(r, MembersOf(group).Select(m => m.Member))))
             {
-                if (_layout.IsOutdated(_records[group], new NexthopWord(_published[group]).Action == NexthopAction.Group, _words.IsAlive))
-                {
-                    Rebuild(group);
-                }
+                Rebuild(group);
             }
         }
     }
@@ -249,9 +312,9 @@ public sealed unsafe class NexthopStore
         }
     }
 
-    private void Index(int n) => _index.Add(n, _records[n], _layout.Of(_records[n]).Select(m => m.Nexthop));
+    private void Index(int n) => _index.Add(n, _records[n], _layout.Of(_records[n]));
 
-    private void Unindex(int n) => _index.Remove(n, _records[n], _layout.Of(_records[n]).Select(m => m.Nexthop));
+    private void Unindex(int n) => _index.Remove(n, _records[n], _layout.Of(_records[n]));
 
     /// <summary>Index 0 is the default and never a nexthop of its own. References are taken again by routes and groups.</summary>
     private void Restore()
@@ -265,10 +328,10 @@ public sealed unsafe class NexthopStore
         foreach (int n in all)
         {
             NexthopRecord r = _records[n];
-            if (r.Kind == NexthopKind.Group)
+            if (r.MemberCount > 0)
             {
                 _layout.Reserve(r);
-                if (_layout.Of(r).Any(m => !IsUsed(m.Nexthop)))
+                if (MembersOf(n).Any(m => !IsUsed(m.Member)) || BucketsOf(n).Any(b => !IsUsed(b)))
                 {
                     _records.Write(n, new NexthopRecord { ObjectId = r.ObjectId, Mtu = r.Mtu, Family = r.Family, Kind = NexthopKind.Punt, Reason = PuntReason.NoRoute });
                 }

@@ -13,6 +13,12 @@ public static class BatchValidator
     /// <summary>Of a route or nexthop group; Linux allows fewer in practice.</summary>
     private const int MaxMembers = 4096;
 
+    /// <summary>NHA_RES_GROUP_BUCKETS is 16 bits wide.</summary>
+    private const int MostBuckets = 65535;
+
+    /// <summary>fib_multipath_hash_policy</summary>
+    private const int MostPolicy = 3;
+
     private const int NameLength = 15; // IFNAMSIZ - 1
     private const int MaxVrfName = 127; // fewer than NAME_MAX: names in the segment store have the table behind them
     private const int RuleIdLength = 16;
@@ -95,6 +101,7 @@ public static class BatchValidator
             {
                 RequireGateway(n.Gateway);
                 Require(n.Members.Count <= MaxMembers && n.Members.All(m => m.Id != 0 && m.Id != n.Id), $"nexthop group {n.Id} with impossible members");
+                Require(n.Buckets.Count <= MostBuckets && n.Buckets.All(b => b != 0 && b != n.Id), $"nexthop group {n.Id} with impossible buckets");
             }
         }
 
@@ -168,6 +175,14 @@ public static class BatchValidator
 
         return batch;
     }
+    public static Wire.Settings Valid(Wire.Settings settings)
+    {
+        Require(settings.MultipathHashPolicy4 <= MostPolicy && settings.MultipathHashPolicy6 <= MostPolicy,
+            $"multipath hash policies {settings.MultipathHashPolicy4} and {settings.MultipathHashPolicy6}: there is none above {MostPolicy}");
+        return settings;
+    }
+
+    private static bool IsIpv4(ByteString address) => address.Length == 4;
 
     private static void RequireGateway(ByteString gateway) => Require(gateway.Length is 0 or 4 or 16, $"gateway of {gateway.Length} bytes");
 

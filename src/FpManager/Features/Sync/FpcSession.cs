@@ -123,6 +123,9 @@ public sealed class FpcSession(Socket socket, VrfRegistry vrfs, ILogger log, Act
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.RuleBatch.Parser))));
             case FpcType.Demotion:
                 return Result(state.Apply(BatchValidator.Valid(frame.Parse(Wire.DemotionBatch.Parser))));
+            case FpcType.Settings:
+                state.Apply(BatchValidator.Valid(frame.Parse(Wire.Settings.Parser)));
+                return (0, "");
             default:
                 throw new FpcProtocolException($"{frame.Header.Type} is not for a server");
         }

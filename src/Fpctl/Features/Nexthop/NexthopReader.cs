@@ -31,23 +31,26 @@ internal sealed class NexthopReader(InstanceTables tables)
     {
         IReadOnlyList<Resolution> ways = _resolver.Resolve(index, null);
         Resolution first = ways.FirstOrDefault(w => w.Forward, ways.Count > 0 ? ways[0] : default);
-        Adjacency? adjacency = first is { Forward: true, Adjacency: >= 0 } && n.Kind != NexthopKind.Group ? tables.Adjacency(first.Adjacency) : null;
+        Adjacency? adjacency = first is { Forward: true, Adjacency: >= 0 } && !n.IsGroup ? tables.Adjacency(first.Adjacency) : null;
         return new NexthopView
         {
             Index = index,
             Id = n.ObjectId == 0 ? null : n.ObjectId,
-            Kind = index == 0 ? "default" : n.Kind.ToString().ToLowerInvariant(), // a copy of the default route's word
+            Kind = index == 0 ? "default" // a copy of the default route's word
+                : n.Kind == NexthopKind.ResilientGroup ? "resilient" : n.Kind.ToString().ToLowerInvariant(),
             Family = n.Family == 0 ? null : KernelNames.Family(n.Family == KernelNames.AF_INET),
             Gateway = n.Gateway.IsNone ? null : n.Gateway.ToString(),
             Dev = n.IfIndex == 0 ? null : tables.InterfaceName(n.IfIndex),
             Mtu = n.Mtu == 0 ? null : n.Mtu,
-            Group = n.Kind == NexthopKind.Group ? [.. ways.Select(Member)] : null,
+            Group = n.IsGroup ? [.. ways.Select(Member)] : null,
+            Buckets = n.BucketCount == 0 ? null : n.BucketCount,
+            Family = n.Family switch { 2 => "inet", 10 => "inet6", _ => null },
             Flags = KernelNames.NexthopFlags(n.Flags),
             Routes = routes,
             Fastpath = first.Forward ? "forward" : "punt",
             Reason = first.Forward ? null : ReasonNames.Of(first.Reason),
             Lladdr = adjacency is Adjacency a ? Ipv4Text.Mac(AdjacencyMac.Destination(in a)) : null,
-            Port = first.Forward && n.Kind != NexthopKind.Group ? tables.InterfaceName(first.IfIndex) : null,
+            Port = first.Forward && !n.IsGroup ? tables.InterfaceName(first.IfIndex) : null,
         };
     }
 

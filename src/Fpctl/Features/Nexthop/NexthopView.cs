@@ -20,6 +20,9 @@ internal sealed record NexthopView
 
     public IReadOnlyList<NexthopMemberView>? Group { get; init; }
 
+    /// <summary>Of a resilient group; each member's weight is then how many of them lead to it.</summary>
+    public int? Buckets { get; init; }
+
     public required string[] Flags { get; init; }
 
     /// <summary>How many routes lead here.</summary>

@@ -50,7 +50,7 @@ internal sealed class RouteReader(InstanceTables tables)
         NexthopRecord record = _ways.ReadNexthop(nexthop);
         IReadOnlyList<Resolution> ways = _resolver.Resolve(nexthop, IpAddress.FromV4(address));
         RouteRecord? route = RouteOrder.Find(() => tables.Routes.All().Select(r => r.Value), address);
-        bool group = tables.Word(nexthop).Action == NexthopAction.Group;
+        bool group = tables.Word(nexthop).IsGroup;
         Resolution first = ways.FirstOrDefault(w => w.Forward, ways.Count > 0 ? ways[0] : default);
         IpAddress nextAddress = record.Kind == NexthopKind.Single && !record.Gateway.IsNone ? record.Gateway : IpAddress.FromV4(address);
         return new RouteGetView
@@ -77,7 +77,7 @@ internal sealed class RouteReader(InstanceTables tables)
     {
         NexthopRecord record = _ways.ReadNexthop(r.Nexthop);
         IReadOnlyList<Resolution> ways = _resolver.Resolve(r.Nexthop, null);
-        bool group = record.Kind == NexthopKind.Group;
+        bool group = record.IsGroup;
         Resolution first = ways.FirstOrDefault(w => w.Forward, ways.Count > 0 ? ways[0] : default);
         PuntReason? tos = r.Tos != 0 ? PuntReason.TosRoute : null;
         bool forward = first.Forward && tos is null;

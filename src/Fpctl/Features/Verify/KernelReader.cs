@@ -29,11 +29,15 @@ internal static class KernelReader
             k.Addresses.Add(new KernelAddress((uint)a.Index, Of(a.Local), Of(a.Address), a.PrefixLength, a.Scope, a.Flags));
         }
 
+        ILookup<uint, NexthopBucketMessage> buckets = dump.NexthopBuckets().ToLookup(b => b.Group);
         foreach (NexthopMessage n in dump.Nexthops())
         {
             k.Nexthops.Add(new KernelNexthop(
                 n.Id, new KernelHop((uint)n.Index, Of(n.Gateway), 1, n.Flags, n.Encap || n.Fdb), n.Blackhole,
-                [.. n.Members.Select(m => (m.Id, m.Weight))]));
+                [.. n.Members.Select(m => (m.Id, m.Weight))])
+            {
+                Buckets = [.. buckets[n.Id].OrderBy(b => b.Index).Select(b => b.Nexthop)],
+            });
         }
 
         foreach (RouteMessage r in dump.Routes4())

@@ -45,7 +45,11 @@ internal readonly record struct KernelRoute6(
 /// <param name="LinuxOnly">Encapsulated: the fast path may only punt it.</param>
 internal readonly record struct KernelHop(uint IfIndex, IpAddress Gateway, uint Weight, uint Flags, bool LinuxOnly);
 
-internal readonly record struct KernelNexthop(uint Id, KernelHop Hop, bool Blackhole, (uint Id, uint Weight)[] Members);
+internal readonly record struct KernelNexthop(uint Id, KernelHop Hop, bool Blackhole, (uint Id, uint Weight)[] Members)
+{
+    /// <summary>Of a resilient group: the nexthop of each bucket.</summary>
+    public uint[] Buckets { get; init; } = [];
+}
 
 /// <param name="Mac">By MacNumber.</param>
 internal readonly record struct KernelNeighbour(uint IfIndex, IpAddress Address, ushort State, ulong Mac, bool HasMac);

@@ -54,31 +54,30 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
                 return decisions.IsDead(r.IfIndex, r.Flags)
                     ? new Decision(null, PuntReason.LinkDown, false, [])
                     : new Decision(decisions.Text([new KernelHop(r.IfIndex, r.Gateway, 1, 0, false)]), null, false, [r.IfIndex]);
-            case NexthopKind.Group when _tables.Word(n).Action == NexthopAction.Group:
-                KernelHop[] members = [.. Members(r).Select(m => new KernelHop(m.Record.IfIndex, m.Record.Gateway, m.Weight, 0, false))];
+            case NexthopKind.Group or NexthopKind.ResilientGroup when _tables.Word(n).IsGroup:
+                KernelHop[] members = [.. Members(r, decisions).Select(m => new KernelHop(m.Record.IfIndex, m.Record.Gateway, m.Weight, 0, false))];
                 return new Decision(decisions.Text(members), null, false, [.. members.Select(m => m.IfIndex)]);
-            case NexthopKind.Group:
+            case NexthopKind.Group or NexthopKind.ResilientGroup:
                 return new Decision(null, _tables.Word(n).Reason, false, []);
             default:
                 return new Decision(null, n == 0 ? _tables.Word(0).Reason : r.Reason, false, []);
         }
     }
 
-    /// <summary>The members that some hash reaches: the dead stand behind the one whose bound is the largest hash.</summary>
-    private IEnumerable<(int Nexthop, NexthopRecord Record, uint Weight)> Members(NexthopRecord group)
+    /// <summary>The members that some hash reaches, and those that only their neighbour keeps out; the dead are left out.</summary>
+    private IEnumerable<(int Nexthop, NexthopRecord Record, uint Weight)> Members(NexthopRecord group, DecisionTable decisions)
     {
+        bool reached = true; // until the bound is the largest hash
         for (int i = group.FirstMember; i < group.FirstMember + group.MemberCount; i++)
         {
             GroupMember m = _tables.Member(i);
-            if (_tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord r))
+            if (_tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord r)
+                && (reached || r.Kind != NexthopKind.Single || !decisions.IsDead(r.IfIndex, r.Flags)))
             {
                 yield return (m.Nexthop, r, m.Weight);
             }
 
-            if (m.UpperBound == uint.MaxValue)
-            {
-                yield break;
-            }
+            reached &= m.UpperBound != uint.MaxValue;
         }
     }
 
@@ -90,11 +89,11 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
             return;
         }
 
-        if (r.Kind == NexthopKind.Group)
+        if (r.IsGroup)
         {
-            foreach ((int member, _, _) in Members(r))
+            for (int i = r.FirstMember; i < r.FirstMember + r.MemberCount + r.BucketCount; i++)
             {
-                CheckWords(member);
+                CheckWords(_tables.Member(i).Nexthop);
             }
         }
         else if (r.Kind == NexthopKind.Single)
@@ -111,7 +110,7 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
         {
             NexthopAction.OnLink => r.Gateway.IsNone && word.Index == r.IfIndex ? MtuFault(word, in r) : $"on-link on {_name(word.Index)}",
             NexthopAction.Forward => ForwardFault(word, in r, resolved, in neighbour),
-            NexthopAction.Group => "a group",
+            NexthopAction.Group or NexthopAction.Buckets => "a group",
             _ => word.Reason switch
             {
                 PuntReason.NoNeighbour => !r.Gateway.IsNone && resolved && IsPort(r.IfIndex) && IsUp(r.IfIndex) ? "punt no-neighbour" : null,

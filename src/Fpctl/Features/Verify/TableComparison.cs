@@ -159,7 +159,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
 
         return n.Kind switch
         {
-            NexthopKind.Group => [.. Enumerable.Range(n.FirstMember, n.MemberCount).Select(i => tables.Member(i)).Select(m =>
+            NexthopKind.Group or NexthopKind.ResilientGroup => [.. Enumerable.Range(n.FirstMember, n.MemberCount).Select(i => tables.Member(i)).Select(m =>
                 tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord x) ? new KernelHop(x.IfIndex, x.Gateway, m.Weight, 0, false) : default)],
             NexthopKind.Single => [new KernelHop(n.IfIndex, n.Gateway, 1, 0, false)],
             _ => [],
@@ -173,7 +173,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
 
     private string Text(KernelNexthop n) =>
         n.Blackhole ? "blackhole"
-        : n.Members.Length > 0 ? GroupText(n.Members)
+        : n.Members.Length > 0 ? GroupText(n.Members) + BucketText(n.Buckets)
         : n.Hop.LinuxOnly ? "(Linux only)"
         : Hops([n.Hop]);
 
@@ -183,7 +183,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
         {
             case NexthopKind.Single:
                 return Hops([new KernelHop(n.IfIndex, n.Gateway, 1, 0, false)]);
-            case NexthopKind.Group:
+            case NexthopKind.Group or NexthopKind.ResilientGroup:
                 List<(uint, uint)> members = [];
                 for (int i = 0; i < n.MemberCount; i++)
                 {
@@ -191,7 +191,14 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
                     members.Add((tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord x) ? x.ObjectId : 0, m.Weight));
                 }
 
-                return GroupText(members);
+                uint[] buckets = new uint[n.BucketCount];
+                for (int b = 0; b < buckets.Length; b++)
+                {
+                    GroupMember m = tables.Member(n.FirstMember + n.MemberCount + b);
+                    buckets[b] = tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord x) ? x.ObjectId : 0;
+                }
+
+                return GroupText(members) + BucketText(buckets);
             default:
                 return n.Reason switch
                 {
@@ -204,6 +211,9 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
 
     private static string GroupText(IEnumerable<(uint Id, uint Weight)> members) =>
         "group " + string.Join('/', members.Order().Select(m => $"{m.Id},{m.Weight}"));
+
+    /// <summary>" buckets 1 1 2 2": where each bucket of a resilient group leads.</summary>
+    private static string BucketText(uint[] buckets) => buckets.Length == 0 ? "" : $" buckets {string.Join(' ', buckets)}";
 
     private static ulong Mac(in InterfaceRecord r)
     {

@@ -28,7 +28,9 @@ public struct NexthopGrp
 /// <summary>linux/nexthop.h</summary>
 public static class NexthopConstants
 {
-    public const ushort NHA_ID = 1, NHA_GROUP = 2, NHA_GROUP_TYPE = 3, NHA_BLACKHOLE = 4, NHA_OIF = 5, NHA_GATEWAY = 6, NHA_ENCAP = 8, NHA_FDB = 11;
+    public const ushort NHA_ID = 1, NHA_GROUP = 2, NHA_GROUP_TYPE = 3, NHA_BLACKHOLE = 4, NHA_OIF = 5, NHA_GATEWAY = 6, NHA_ENCAP = 8, NHA_FDB = 11,
+        NHA_RES_GROUP = 12, NHA_RES_BUCKET = 13;
+    public const ushort NHA_RES_GROUP_BUCKETS = 1, NHA_RES_BUCKET_INDEX = 1, NHA_RES_BUCKET_NH_ID = 3;
     public const ushort NEXTHOP_GRP_TYPE_MPATH = 0, NEXTHOP_GRP_TYPE_RES = 1;
 }
 

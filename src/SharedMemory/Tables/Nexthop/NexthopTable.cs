@@ -37,7 +37,11 @@ public readonly record struct NexthopWord(ulong Value)
 
     public NexthopAction Action => (NexthopAction)(byte)(Value >> 56);
 
-    public static NexthopWord Punt(PuntReason reason) => new((ulong)reason << 48);
+    public bool IsGroup => Action is NexthopAction.Group or NexthopAction.Buckets;
+
+    /// <param name="reason">Why.</param>
+    /// <param name="ifindex">Of a route that does lead somewhere, the interface: where packets from there may come in (rp_filter).</param>
+    public static NexthopWord Punt(PuntReason reason, uint ifindex = 0) => new(((ulong)reason << 48) | ifindex);
 
     public static NexthopWord Forward(int adjacency, uint mtu) => Make(NexthopAction.Forward, (uint)adjacency, mtu);
 
@@ -87,19 +91,26 @@ public struct NexthopRecord
     /// <summary>AF_* of the routes that use it: what an MTU of 0 means depends on it.</summary>
     public byte Family;
     public byte Reserved0;
-    public ushort Reserved1;
-    public uint Reserved2;
+
+    /// <summary>Of Kind ResilientGroup: so many buckets stand behind the members.</summary>
+    public ushort BucketCount;
+    public uint Reserved1;
     public ulong Generation;
+
+    public readonly bool IsGroup => Kind is NexthopKind.Group or NexthopKind.ResilientGroup;
 }
 
-/// <summary>A group's member. A flow whose hash is at most UpperBound (and above the previous member's) goes this way.</summary>
+/// <summary>
+/// A group's member. A flow whose hash is at most UpperBound (and above the previous member's) goes this way. Of a bucket
+/// only Nexthop counts.
+/// </summary>
 [StructLayout(LayoutKind.Sequential)]
 public struct GroupMember
 {
     public uint UpperBound;
     public int Nexthop;
     public uint Weight;
-    public uint Reserved;
+    public uint Order;        // as configured
 }
 
 /// <summary>The nexthop segment: words, then as many members, then records.</summary>

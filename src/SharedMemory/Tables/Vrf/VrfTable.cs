@@ -4,7 +4,7 @@ using System.Text;
 namespace FastPathSync.SharedMemory.Tables;
 
 /// <summary>
-/// What holds for the whole VRF. Writer: fpmd. Readers: workers (PassAll, CheckSource, IngressPass: once per burst), the
+/// What holds for the whole VRF. Writer: fpmd. Readers: workers (most of it once per burst), the
 /// control thread of fastpath (Change tells it to look), fpctl.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
@@ -45,6 +45,12 @@ public unsafe struct VrfState
     public uint MultipathFields4;
     public uint MultipathPolicy6;
     public uint MultipathFields6;
+
+    /// <summary>Never 0: decides, with the above, which member of a group a flow takes. Lives as long as the segment.</summary>
+    public uint FlowSeed;
+
+    /// <summary>net.ipv4.fib_multipath_hash_seed as last heard: only its change changes FlowSeed.</summary>
+    public uint MultipathSeed;
 
     /// <summary>The policy rules of IPv4 and IPv6: a RuleList each. 0: only the default ones.</summary>
     public ulong Rules4;
