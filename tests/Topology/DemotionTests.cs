@@ -41,11 +41,6 @@ public sealed class DemotionTests(RouterLab lab) : TopologyTest(lab), IClassFixt
         "iptables-legacy table nat");
 
     [Fact]
-    public void ReversePathFilteringDemotes() => Demotes(
-        () => Router.Sysctl(("net.ipv4.conf.r0.rp_filter", "1")),
-        () => Router.Sysctl(("net.ipv4.conf.r0.rp_filter", "0")),
-        "sysctl",
-        "r0 rp_filter");
 
     [Fact]
     public void ForwardingSwitchedOffStopsTheTraffic()

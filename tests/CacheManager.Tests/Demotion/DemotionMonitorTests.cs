@@ -18,9 +18,9 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
     [Fact]
     public void WhatExistsBeforeTheStartIsRaisedWhenStartReturns()
     {
-        using Watched w = new(output, "iptables -A FORWARD -j DROP; sysctl -q -w net.ipv4.conf.r0.rp_filter=1");
+        using Watched w = new(output, "iptables -A FORWARD -j DROP; sysctl -q -w net.ipv4.conf.r0.forwarding=0");
         Assert.Contains(Forward, w.Objects);
-        Assert.Contains("r0 rp_filter", w.Objects);
+        Assert.Contains("r0 forwarding", w.Objects);
     }
 
     [Fact]
@@ -183,24 +183,38 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public void SettingsOfAnInterfaceDemoteItsIngress()
+    public void ForwardingOffDemotesTheIngress()
     {
         using Watched w = new(output);
-        foreach (string setting in new[] { "rp_filter=1", "accept_local=1", "route_localnet=1", "forwarding=0" })
-        {
-            string name = setting[..^2], back = setting[^1] == '0' ? "1" : "0";
-            w.Shell($"echo {setting[^1]} > /proc/sys/net/ipv4/conf/r0/{name}");
-            w.Expect($"r0 {name}", DemotionEffect.Ingress, "r0");
-            w.Shell($"echo {back} > /proc/sys/net/ipv4/conf/r0/{name}");
-            w.ExpectEnd($"r0 {name}");
-        }
+        w.Shell("echo 0 > /proc/sys/net/ipv4/conf/r0/forwarding");
+        w.Expect("r0 forwarding", DemotionEffect.Ingress, "r0");
+        w.Shell("echo 1 > /proc/sys/net/ipv4/conf/r0/forwarding");
+        w.ExpectEnd("r0 forwarding");
+    }
 
-        w.Shell("echo 2 > /proc/sys/net/ipv4/conf/all/rp_filter");
-        w.Expect("r0 rp_filter", DemotionEffect.Ingress, "r0");
-        w.Expect("r1 rp_filter", DemotionEffect.Ingress, "r1");
-        w.Shell("echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 1 > /proc/sys/net/ipv4/conf/all/accept_local");
-        w.ExpectEnd("r1 rp_filter");
-        w.Expect("r1 accept_local", DemotionEffect.Ingress, "r1");
+    [Fact]
+    public void AcceptedRedirectsDemoteTheEgress()
+    {
+        using Watched w = new(output);
+        w.Shell("echo 0 > /proc/sys/net/ipv4/conf/r1/accept_redirects; echo 1 > /proc/sys/net/ipv4/conf/all/accept_redirects");
+        w.Expect("r0 accept_redirects", DemotionEffect.Egress, "r0");
+        Assert.DoesNotContain("r1 accept_redirects", w.Objects);
+        w.Shell("echo 0 > /proc/sys/net/ipv4/conf/r0/accept_redirects");
+        w.ExpectEnd("r0 accept_redirects");
+    }
+
+    [Fact]
+    public void SettingsThatAreHonouredDontDemote()
+    {
+        using Watched w = new(output);
+        w.Shell("for s in rp_filter accept_local route_localnet log_martians accept_source_route src_valid_mark drop_unicast_in_l2_multicast; do "
+            + "echo 1 > /proc/sys/net/ipv4/conf/all/$s; echo 1 > /proc/sys/net/ipv4/conf/r0/$s; done; "
+            + "echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects; echo 0 > /proc/sys/net/ipv4/conf/r1/send_redirects; "
+            + "echo 3 > /proc/sys/net/ipv4/fib_multipath_hash_policy; echo 48 > /proc/sys/net/ipv4/fib_multipath_hash_fields");
+        w.ExpectNothing();
+        Assert.Equal(3u, w.Settings.MultipathHashPolicy4);
+        Assert.Equal(48u, w.Settings.MultipathHashFields4);
+        Assert.Equal([w.IndexOf("r1")], w.Settings.WithoutRedirects);
     }
 
     [Fact]
@@ -295,10 +309,10 @@ public sealed class DemotionMonitorTests(ITestOutputHelper output)
     [Fact]
     public void NewInterfaceIsJudgedToo()
     {
-        using Watched w = new(output, "echo 1 > /proc/sys/net/ipv4/conf/default/rp_filter");
+        using Watched w = new(output, "echo 0 > /proc/sys/net/ipv4/conf/default/forwarding");
         w.Shell("ip link add r2 type veth peer name p2");
-        w.Expect("r2 rp_filter", DemotionEffect.Ingress, "r2");
+        w.Expect("r2 forwarding", DemotionEffect.Ingress, "r2");
         w.Shell("ip link del r2");
-        w.ExpectEnd("r2 rp_filter");
+        w.ExpectEnd("r2 forwarding");
     }
 }

@@ -21,7 +21,8 @@ internal sealed class Watched : IDemotionSink, IDisposable
     private static int _count;
     private readonly string _name = $"demotion-{Environment.ProcessId}-{Interlocked.Increment(ref _count)}";
     private readonly ITestOutputHelper _output;
-    private readonly DemotionMonitor _monitor = new(NullLogger<DemotionMonitor>.Instance, new SettingsFeature(() => { }));
+    private readonly SettingsFeature _settings = new(() => { });
+    private readonly DemotionMonitor _monitor;
     private readonly RtnetlinkDump _dump;
     private readonly Thread _announcer;
     private readonly Lock _lock = new();
@@ -35,6 +36,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
     public Watched(ITestOutputHelper output, string? before = null)
     {
         _output = output;
+        _monitor = new DemotionMonitor(NullLogger<DemotionMonitor>.Instance, _settings);
         Execute("ip", "netns", "add", _name);
         try
         {
@@ -81,6 +83,9 @@ internal sealed class Watched : IDemotionSink, IDisposable
             }
         }
     }
+
+    /// <summary>As the probes last told them.</summary>
+    public Settings Settings => _settings.Current!;
 
     public uint IndexOf(string name) => Volatile.Read(ref _interfaces).Single(i => i.Name == name).Index;
 

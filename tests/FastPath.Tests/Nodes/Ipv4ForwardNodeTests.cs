@@ -70,6 +70,13 @@ public sealed unsafe class Ipv4ForwardNodeTests : IDisposable
     }
 
     [Fact]
+    public void WithoutRedirectsItIsForwardedBackOutTheWayItCame()
+    {
+        _router.Tables.Vrf->SendRedirects[0] = (byte)Families.Ipv6;
+        _router.AssertForwards(Ether().Ipv4(destination: "10.0.9.1").Udp().Build(), port: 0, rxPort: 0);
+    }
+
+    [Fact]
     public void ChecksumIsThatOfTheNewHeader()
     {
         for (int id = 0; id < 70000; id += 7)

@@ -61,6 +61,7 @@ public sealed unsafe class LabTables : IDisposable
         for (int port = 0; port < Capacities.Ports; port++)
         {
             Tables.Vrf->SendRedirects[port] = (byte)Families.Both;
+            Tables.Vrf->PortIfIndex[port] = IfIndexOf(port);
         }
     }
 
@@ -76,12 +77,13 @@ public sealed unsafe class LabTables : IDisposable
     }
 
     public static IpAddress Ip6(string text) => IpAddress.FromBytes(IPAddress.Parse(text).GetAddressBytes());
+    public static uint IfIndexOf(int port) => 10 + (uint)port;
 
     /// <summary>The neighbour slot is the adjacency's own number.</summary>
     public int AddAdjacency(int port, string destinationMac, string sourceMac)
     {
         int index = _nextAdjacency++;
-        Adjacency a = new() { PortId = (ushort)port, Neighbour = index, Mtu = 1500 };
+        Adjacency a = new() { PortId = (ushort)port, Neighbour = index, Mtu = 1500, IfIndex = IfIndexOf(port) };
         Span<byte> macs = MemoryMarshal.AsBytes(new Span<Adjacency>(ref a))[..12];
         MemoryMarshal.Write(macs, Mac(destinationMac));
         MemoryMarshal.Write(macs[6..], Mac(sourceMac));
@@ -105,6 +107,18 @@ public sealed unsafe class LabTables : IDisposable
         }
 
         return AddNexthop(NexthopWord.Group((int)first, members.Length));
+    }
+
+    /// <param name="nexthops">Of each bucket.</param>
+    public uint AddResilientGroup(params ReadOnlySpan<uint> nexthops)
+    {
+        uint first = _nextMember;
+        foreach (uint nexthop in nexthops)
+        {
+            Tables.Members[_nextMember++] = new GroupMember { Nexthop = (int)nexthop };
+        }
+
+        return AddNexthop(NexthopWord.Buckets((int)first, nexthops.Length));
     }
 
     public void AddNeighbour(uint ifindex, uint address, int adjacency) => AddNeighbour(ifindex, IpAddress.FromV4(address), adjacency);

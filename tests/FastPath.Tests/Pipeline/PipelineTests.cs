@@ -55,7 +55,7 @@ public sealed unsafe class PipelineTests : IDisposable
             count += (ulong)burst.Length;
             for (int i = 0; i < burst.Length; i++)
             {
-                Outcome[] legal = [.. ReferenceModel.Outcomes(burst[i], rxPort, virtualPort, checkSource)];
+                Outcome[] legal = [.. ReferenceModel.Outcomes(burst[i], rxPort, virtualPort, settings)];
                 Assert.True(
                     legal.Any(outcomes[i].Same),
                     $"seed {seed}, burst {n}, packet {i}\n  in    {Convert.ToHexString(burst[i])}\n  is    {outcomes[i]}\n  legal {string.Join("\n        ", legal.Select(o => o.ToString()))}");
@@ -81,7 +81,9 @@ public sealed unsafe class PipelineTests : IDisposable
             Assert.True(seen.GetValueOrDefault($"{Verdict.Punt} {r}") > 10, $"{r} was hardly reached");
         }
 
-        Assert.True(seen.GetValueOrDefault($"{Verdict.Forward} ") > 1000);
+        Assert.Equal(redirects, seen.GetValueOrDefault($"{Verdict.Punt} {PuntReason.RedirectNeeded}") > 10);
+        Assert.Equal(rpFilter != 0, seen.GetValueOrDefault($"{Verdict.Punt} {PuntReason.ReversePath}") > 10);
+        Assert.True(seen.GetValueOrDefault($"{Verdict.Forward} ") > (rpFilter == 1 ? 100 : 1000));
         Assert.Equal(virtualPort, _router.Tables.Counters[rxPort].ChecksumsCompleted > 0);
     }
 

@@ -4,6 +4,9 @@ using static FastPathSync.FastPath.Tests.LabTables;
 
 namespace FastPathSync.FastPath.Tests;
 
+/// <summary>What of the settings makes a difference to the lab router.</summary>
+public sealed record LabSettings(bool CheckSource = false, byte RpFilter = 0, bool Redirects = true);
+
 /// <summary>
 /// What <see cref="LabRouter"/> should do with a packet, written as plainly as can be, from the text of the kernel's
 /// functions, one packet and one byte at a time; it shares no code with the pipeline. Legal outcomes are several where a
@@ -15,7 +18,7 @@ public sealed class ReferenceModel
 
     private sealed record Via(int Port, string Mac, string Source, int Mtu);
 
-    private sealed record OnLink(Dictionary<uint, Via> Neighbours, int Mtu);
+    private sealed record OnLink(int Port, Dictionary<uint, Via> Neighbours, int Mtu);
 
     private static readonly Via s_a = new(1, LabRouter.MacA, "02:00:00:00:01:01", 1500);
     private static readonly Via s_b = new(2, LabRouter.MacB, "02:00:00:00:01:02", 576);
@@ -28,12 +31,12 @@ public sealed class ReferenceModel
         new(Ip("10.1.2.128"), 25, PuntReason.Blackhole),
         new(Ip("10.1.2.200"), 32, s_a),
         new(Ip("10.2.0.0"), 16, s_a, s_b),
-        new(Ip("10.3.0.0"), 24, new OnLink(new() { [Ip("10.3.0.5")] = s_a }, 1400)),
-        new(Ip("10.0.0.0"), 24, new OnLink(new() { [Ip("10.0.0.1")] = s_c }, 1500)),
+        new(Ip("10.3.0.0"), 24, new OnLink(1, new() { [Ip("10.3.0.5")] = s_a }, 1400)),
+        new(Ip("10.0.0.0"), 24, new OnLink(0, new() { [Ip("10.0.0.1")] = s_c }, 1500)),
         new(Ip("10.0.9.0"), 24, s_c),
         new(Ip("10.4.0.0"), 16, PuntReason.Unreachable),
         new(Ip("10.5.0.0"), 16, PuntReason.LinkDown),
-        new(Ip("10.6.0.0"), 16, new OnLink(new() { [Ip("10.6.0.1")] = s_a }, 1500)),
+        new(Ip("10.6.0.0"), 16, new OnLink(1, new() { [Ip("10.6.0.1")] = s_a }, 1500)),
         new(Ip("10.7.0.0"), 16, s_a with { Mtu = 65535 }),
         new(Ip("10.8.0.0"), 16, PuntReason.TosRoute),
         new(Ip("0.5.0.0"), 16, s_a),
@@ -45,7 +48,7 @@ public sealed class ReferenceModel
         new(0, 0, PuntReason.NoRoute),
     ];
 
-    public static IEnumerable<Outcome> Outcomes(byte[] packet, int rxPort, bool virtualPort, bool checkSource)
+    public static IEnumerable<Outcome> Outcomes(byte[] packet, int rxPort, bool virtualPort, LabSettings settings)
     {
         if (packet is [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, ..])
         {
@@ -60,10 +63,10 @@ public sealed class ReferenceModel
         }
 
         byte[] whole = virtualPort ? Completed(packet) : packet;
-        return BestRoute(Word32(packet, 30)).Ways.Select(way => Forward(whole, way, rxPort));
+        return BestRoute(Word32(packet, 30)).Ways.Select(way => Forward(whole, way, settings.Redirects ? rxPort : null));
     }
 
-    private static PuntReason? Fault(byte[] p, bool checkSource)
+    private static PuntReason? Fault(byte[] p, int rxPort, LabSettings settings)
     {
         if (p.Length < 14)
         {
@@ -143,15 +146,32 @@ public sealed class ReferenceModel
             return PuntReason.MartianSource;
         }
 
-        return !checkSource ? null : BestRoute(from).Ways[0] switch
-        {
-            PuntReason.Broadcast => PuntReason.MartianSource,
-            PuntReason.TosRoute => PuntReason.TosRoute,
-            _ => null,
-        };
+        return settings.CheckSource || settings.RpFilter != 0 ? ReverseFault(BestRoute(from).Ways, rxPort, settings.RpFilter) : null;
     }
 
-    private static Outcome Forward(byte[] p, object way, int rxPort)
+    /// <summary>__fib_validate_source</summary>
+    private static PuntReason? ReverseFault(object[] ways, int rxPort, byte filter)
+    {
+        switch (ways[0])
+        {
+            case PuntReason.Broadcast:
+                return PuntReason.MartianSource;
+            case PuntReason.TosRoute:
+                return PuntReason.TosRoute;
+            case PuntReason.NoRoute or PuntReason.Blackhole or PuntReason.Unreachable:
+                return filter != 0 ? PuntReason.ReversePath : null;
+        }
+
+        bool match = ways.Any(w => w switch
+        {
+            Via v => v.Port == rxPort,
+            OnLink l => l.Port == rxPort,
+            _ => false,
+        });
+        return filter == 1 && !match ? PuntReason.ReversePath : null;
+    }
+
+    private static Outcome Forward(byte[] p, object way, int? redirecting)
     {
         Via? via = way as Via;
         if (way is PuntReason reason)
@@ -173,7 +193,7 @@ public sealed class ReferenceModel
         int total = Word16(p, 16);
         PuntReason? refusal =
             p[22] < 2 ? PuntReason.TtlExpired : total > mtu ? PuntReason.FragmentationNeeded
-            : via!.Port == rxPort ? PuntReason.RedirectNeeded : null;
+            : via!.Port == redirecting ? PuntReason.RedirectNeeded : null;
         if (refusal is not null)
         {
             return new Outcome(Verdict.Punt, refusal, null, p);

@@ -34,6 +34,18 @@ public sealed class SettingsFeature(Action wake) : IFeature
         }
     }
 
+    /// <summary>Null until the probe has looked.</summary>
+    public Wire.Settings? Current
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _current;
+            }
+        }
+    }
+
     /// <summary>Any thread; repeating changes nothing. The message is not to be touched afterwards.</summary>
     public void Set(Wire.Settings now)
     {

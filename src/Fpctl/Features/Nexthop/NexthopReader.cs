@@ -44,7 +44,6 @@ internal sealed class NexthopReader(InstanceTables tables)
             Mtu = n.Mtu == 0 ? null : n.Mtu,
             Group = n.IsGroup ? [.. ways.Select(Member)] : null,
             Buckets = n.BucketCount == 0 ? null : n.BucketCount,
-            Family = n.Family switch { 2 => "inet", 10 => "inet6", _ => null },
             Flags = KernelNames.NexthopFlags(n.Flags),
             Routes = routes,
             Fastpath = first.Forward ? "forward" : "punt",

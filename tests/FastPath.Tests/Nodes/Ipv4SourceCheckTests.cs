@@ -1,0 +1,112 @@
+using FastPathSync.SharedMemory.Tables;
+using static FastPathSync.Packets.Building.Packet;
+
+namespace FastPathSync.FastPath.Tests.Nodes;
+
+/// <summary>rp_filter; what of the source is checked without it: Ipv4InputNodeTests.</summary>
+public sealed unsafe class Ipv4SourceCheckTests : IDisposable
+{
+    private const byte Strict = 1, Loose = 2;
+    private readonly LabRouter _router = new();
+
+    public void Dispose() => _router.Dispose();
+
+    [Theory]
+    [InlineData("10.0.0.1", 0)]  // on-link
+    [InlineData("10.0.0.77", 0)] // on-link, and its neighbour isn't known
+    [InlineData("10.0.9.1", 0)]  // through a gateway
+    [InlineData("10.1.0.1", 1)]
+    [InlineData("10.2.0.1", 1)]  // multipath: either of its ports
+    [InlineData("10.2.0.1", 2)]
+    public void StrictLetsInWhatGoesBackByTheSamePort(string source, int rxPort)
+    {
+        Filter(rxPort, Strict);
+        Assert.Equal(Verdict.Forward, _router.Run(From(source, rxPort), rxPort).Verdict);
+    }
+
+    [Theory]
+    [InlineData("10.1.0.1", 0)]
+    [InlineData("10.2.0.1", 0)]
+    [InlineData("10.0.0.1", 1)]
+    [InlineData("11.0.0.1", 0)] // no route
+    [InlineData("10.4.0.1", 0)] // unreachable
+    [InlineData("10.1.2.130", 0)] // blackhole
+    public void StrictRefusesWhatGoesBackAnotherWayOrNowhere(string source, int rxPort)
+    {
+        Filter(rxPort, Strict);
+        _router.AssertPunts(PuntReason.ReversePath, From(source, rxPort), rxPort);
+        Filter(rxPort, 0);
+        Assert.Equal(Verdict.Forward, _router.Run(From(source, rxPort), rxPort).Verdict);
+    }
+
+    [Theory]
+    [InlineData("10.1.0.1", true)]
+    [InlineData("10.5.0.1", true)] // a group of which no member is up
+    [InlineData("11.0.0.1", false)]
+    [InlineData("10.4.0.1", false)]
+    [InlineData("10.1.2.130", false)]
+    public void LooseAsksForAnyRoute(string source, bool forwarded)
+    {
+        Filter(0, Loose);
+        Outcome o = _router.Run(From(source));
+        Assert.Equal(forwarded ? null : PuntReason.ReversePath, o.Reason);
+    }
+
+    [Fact]
+    public void DefaultRouteIsAWayBack()
+    {
+        Filter(0, Strict);
+        _router.Route("0.0.0.0", 0, _router.Lab.AddNexthop(NexthopWord.Forward(_router.C, 1500)));
+        _router.AssertForwards(From("11.0.0.1"), port: 1);
+        Filter(2, Strict);
+        _router.AssertPunts(PuntReason.ReversePath, From("11.0.0.1"), rxPort: 2);
+    }
+
+    [Fact]
+    public void OwnAndBroadcastSourcesAreMartiansStill()
+    {
+        Filter(0, Loose);
+        _router.AssertPunts(PuntReason.MartianSource, From("10.3.0.254"));
+        _router.AssertPunts(PuntReason.MartianSource, From("10.3.0.255"));
+    }
+
+    [Theory]
+    [InlineData(PuntReason.NoNeighbour)]
+    [InlineData(PuntReason.EgressNotAPort)]
+    [InlineData(PuntReason.Demoted)]
+    public void WayBackThatPuntsIsOneByItsInterface(PuntReason reason)
+    {
+        _router.Route("10.30.0.0", 16, _router.Lab.AddNexthop(NexthopWord.Punt(reason, LabTables.IfIndexOf(0))));
+        Filter(0, Strict);
+        Filter(2, Strict);
+        _router.AssertForwards(From("10.30.0.1"), port: 1);
+        _router.AssertPunts(PuntReason.ReversePath, From("10.30.0.1"), rxPort: 2);
+    }
+
+    [Theory]
+    [InlineData(PuntReason.LinkDown)]
+    [InlineData(PuntReason.RouteUnsupported)]
+    [InlineData(PuntReason.TableFull)]
+    public void WhatCannotBeToldIsLinuxs(PuntReason reason)
+    {
+        _router.Route("10.31.0.0", 16, _router.Lab.AddNexthop(NexthopWord.Punt(reason, LabTables.IfIndexOf(0))));
+        Filter(0, Loose);
+        _router.AssertPunts(reason, From("10.31.0.1"));
+    }
+
+    [Fact]
+    public void ResilientGroupIsAWayBackByAnyBucket()
+    {
+        uint a = _router.Lab.AddNexthop(NexthopWord.Forward(_router.A, 1500)), b = _router.Lab.AddNexthop(NexthopWord.Forward(_router.B, 1500));
+        _router.Route("10.32.0.0", 16, _router.Lab.AddResilientGroup(a, a, b));
+        Filter(0, Strict);
+        Filter(2, Strict);
+        Assert.Equal(Verdict.Forward, _router.Run(From("10.32.0.1"), 2).Verdict);
+        _router.AssertPunts(PuntReason.ReversePath, From("10.32.0.1"));
+    }
+
+    private void Filter(int port, byte filter) => _router.Tables.Vrf->RpFilter[port] = filter;
+
+    /// <summary>To a destination behind another port.</summary>
+    private static byte[] From(string source, int rxPort = 0) => Ether().Ipv4(source, rxPort == 1 ? "10.1.2.1" : "10.1.9.9").Udp().Build();
+}
