@@ -123,6 +123,7 @@ public sealed class MalformedTests
             Assert.NotEqual(0u, nexthop.Id);
         }
 
+        _ = NexthopBucketMessage.TryParse(in m, out _);
         _ = NeighbourMessage.TryParse(in m, out _);
         _ = NetConfMessage.TryParse(in m, out _);
         _ = RuleMessage.TryParse(in m, out _);

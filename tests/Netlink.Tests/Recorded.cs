@@ -113,6 +113,15 @@ internal static class Recorded
     public static readonly byte[] DefaultRoute = Convert.FromHexString(
         "340000001800000618C2006BBF2E000002000000FE0300010000000008000F00FE000000080005000A0100FE0800040003000000");
 
+    /// <summary>ip nexthop replace id 10 group 1/2,3/3 type resilient buckets 4 idle_timer 2</summary>
+    public static readonly byte[] ResilientGroup = Convert.FromHexString(
+        "7400000068000505F580016B5E1800000000000000000000080001000A00000006000300010000001C0002000100000000000000020000000200000003"
+        + "0000000000000028000C80060001000400000008000200C800000008000300000000000C000400020000000000000008000E0000000080");
+
+    /// <summary>Two seconds later: bucket 2 was used when the group was replaced, and is idle now.</summary>
+    public static readonly byte[] NexthopBucket = Convert.FromHexString(
+        "400000007400000100000000000000000000000000000000080001000A00000020000D80060001000200000008000300020000000C0002000000000000000000");
+
     /// <summary>ip nexthop add id 5 via 10.1.0.2 dev r0</summary>
     public static readonly byte[] Nexthop = Convert.FromHexString(
         "300000006800050619C2006BC42E000002FD00000000000008000100050000000800050003000000080006000A010002");
@@ -196,7 +205,7 @@ internal static class Recorded
     [
         NewBridge, DeletedBridge, NewAddress, PeerAddress, DeletedAddress, RouteWithMtu,
         MultipathRoute, RouteViaInet6, AppendedRoute, ReplacedRoute, BlackholeRoute, DeletedRoute,
-        DefaultRoute, Nexthop, NexthopGroup, RouteByNexthop, BlackholeNexthop, DeletedNexthop,
+        DefaultRoute, Nexthop, NexthopGroup, ResilientGroup, NexthopBucket, RouteByNexthop, BlackholeNexthop, DeletedNexthop,
         NewNeighbour, FailedNeighbour, DeletedNeighbour, AllRpFilter, Forwarding, NewInterfaceSettings,
         RuleFromIifMark, RuleWithPort, PlainRule, RootQdisc, Clsact,
     ];

@@ -70,6 +70,17 @@ public sealed class RtnetlinkTests
     }
 
     [Fact]
+    public void ResilientGroupsAndTheirBuckets()
+    {
+        NexthopMessage g = Parse<NexthopMessage>(Recorded.ResilientGroup, NexthopMessage.TryParse, Rtm.RTM_NEWNEXTHOP);
+        Assert.Equal(NexthopConstants.NEXTHOP_GRP_TYPE_RES, g.GroupType);
+        Assert.Equal([new NexthopGroupMember(1, 1), new NexthopGroupMember(2, 3), new NexthopGroupMember(3, 1)], g.Members);
+        Assert.Equal(
+            new NexthopBucketMessage(10, 2, 2),
+            Parse<NexthopBucketMessage>(Recorded.NexthopBucket, NexthopBucketMessage.TryParse, Rtm.RTM_NEWNEXTHOPBUCKET));
+    }
+
+    [Fact]
     public void NexthopObjects()
     {
         NexthopMessage n = Parse<NexthopMessage>(Recorded.Nexthop, NexthopMessage.TryParse, Rtm.RTM_NEWNEXTHOP);
