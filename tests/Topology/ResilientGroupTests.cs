@@ -71,7 +71,7 @@ public sealed class ResilientGroupTests : TopologyTest, IClassFixture<RouterLab>
         Router.Run("ip nexthop replace id 10 group 2 type resilient buckets 16 idle_timer 100");
         AssertSpread(Ways(), Second);
         Assert.Equal(16, BucketsOf(2));
-        Router.Run("ip nexthop replace id 10 group 1/3 type resilient buckets 32 idle_timer 100");
+        Router.Run("ip nexthop replace id 10 group 1/3 type resilient buckets 16 idle_timer 100");
         AssertSpread(Ways(), First, Third);
     }
 

@@ -50,7 +50,7 @@ public sealed class SysctlTests(RouterLab lab) : TopologyTest(lab), IClassFixtur
         Router.Sysctl(("net.ipv4.conf.r0.forwarding", "0"));
         Wait.Until(() => !Passes(), TimeSpan.FromSeconds(1), "nothing that r0 receives is forwarded");
         Router.Sysctl(("net.ipv4.conf.r1.forwarding", "0"), ("net.ipv4.conf.r0.forwarding", "1"));
-        Wait.Until(Passes, TimeSpan.FromSeconds(1), "what r0 receives is forwarded, also through r1");
+        Wait.Until(() => Passes(), TimeSpan.FromSeconds(1), "what r0 receives is forwarded, also through r1");
         CounterReport before = Product.SettledTotal();
         Assert.True(Passes());
         Assert.Equal(1ul, Product.SettledTotal().Forwarded - before.Forwarded);
