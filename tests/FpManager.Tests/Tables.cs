@@ -70,7 +70,7 @@ internal sealed unsafe class Tables : IDisposable
     public static Wire.RouteNexthop Via(string gateway, uint ifindex = R1, uint weight = 1, uint flags = 0) =>
         new() { Gateway = Bytes(gateway), Ifindex = ifindex, Weight = weight, Flags = flags };
 
-    public Tables Interface(uint ifindex, string name, bool up = true, uint mtu = 1500, uint? mtu6 = null)
+    public Tables Interface(uint ifindex, string name, bool up = true, uint mtu = 1500, uint? mtu6 = null, uint rpFilter = 0)
     {
         byte[] mac = [2, 0, 0, 0, 0, (byte)ifindex];
         State.Apply(new Wire.InterfaceBatch
@@ -79,7 +79,7 @@ internal sealed unsafe class Tables : IDisposable
             {
                 new Wire.InterfaceBatch.Types.Update
                 {
-                    Upsert = new Wire.Interface { Ifindex = ifindex, Name = name, Mtu = mtu, Flags = up ? 0x10001u : 0, Address = ByteString.CopyFrom(mac), Forwarding = true, Forwarding6 = true, Mtu6 = mtu6 ?? mtu },
+                    Upsert = new Wire.Interface { Ifindex = ifindex, Name = name, Mtu = mtu, Flags = up ? 0x10001u : 0, Address = ByteString.CopyFrom(mac), Forwarding = true, Forwarding6 = true, Mtu6 = mtu6 ?? mtu, RpFilter = rpFilter },
                 },
             },
         });

@@ -41,8 +41,6 @@ public sealed class DemotionTests(RouterLab lab) : TopologyTest(lab), IClassFixt
         "iptables-legacy table nat");
 
     [Fact]
-
-    [Fact]
     public void ForwardingSwitchedOffStopsTheTraffic()
     {
         _ = Product;

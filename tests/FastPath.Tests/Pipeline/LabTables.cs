@@ -77,6 +77,7 @@ public sealed unsafe class LabTables : IDisposable
     }
 
     public static IpAddress Ip6(string text) => IpAddress.FromBytes(IPAddress.Parse(text).GetAddressBytes());
+
     public static uint IfIndexOf(int port) => 10 + (uint)port;
 
     /// <summary>The neighbour slot is the adjacency's own number.</summary>

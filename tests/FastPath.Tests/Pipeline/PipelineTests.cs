@@ -32,17 +32,24 @@ public sealed unsafe class PipelineTests : IDisposable
     }
 
     [Theory]
-    [InlineData(0, false, false, Families.Ipv4, 1)]
-    [InlineData(0, true, false, Families.Ipv4, 2)]
-    [InlineData(1, true, true, Families.Ipv4, 3)]
-    [InlineData(2, false, true, Families.Ipv4, 4)]
-    [InlineData(0, false, false, Families.Ipv6, 5)]
-    [InlineData(1, true, true, Families.Ipv6, 6)]
-    [InlineData(0, true, false, Families.Both, 7)]
-    [InlineData(2, false, true, Families.Both, 8)]
-    public void DoesWhatTheReferenceModelDoes(int rxPort, bool virtualPort, bool checkSource, Families families, int seed)
+    [InlineData(0, false, false, 0, true, Families.Ipv4, 1)]
+    [InlineData(0, true, false, 0, true, Families.Ipv4, 2)]
+    [InlineData(1, true, true, 0, true, Families.Ipv4, 3)]
+    [InlineData(2, false, true, 0, true, Families.Ipv4, 4)]
+    [InlineData(0, false, false, 0, true, Families.Ipv6, 5)]
+    [InlineData(1, true, true, 0, true, Families.Ipv6, 6)]
+    [InlineData(0, true, false, 0, true, Families.Both, 7)]
+    [InlineData(2, false, true, 0, true, Families.Both, 8)]
+    [InlineData(0, false, false, 1, true, Families.Ipv4, 9)]
+    [InlineData(1, false, true, 2, true, Families.Ipv4, 10)]
+    [InlineData(1, true, false, 1, false, Families.Ipv4, 11)]
+    [InlineData(1, false, false, 2, true, Families.Both, 12)]
+    public void DoesWhatTheReferenceModelDoes(int rxPort, bool virtualPort, bool checkSource, byte rpFilter, bool redirects, Families families, int seed)
     {
-        const int Bursts = 800; // of up to 64, eight cases: 200,000 packets
+        const int Bursts = 800; // of up to 64, twelve cases: 300,000 packets
+        LabSettings settings = new(checkSource, rpFilter, redirects);
+        _router.Tables.Vrf->RpFilter[rxPort] = rpFilter;
+        _router.Tables.Vrf->SendRedirects[rxPort] = (byte)(redirects ? Families.Both : Families.Ipv6);
         _router.Tables.Vrf->CheckSource = checkSource ? 1u : 0;
         RandomPackets packets = new(seed, families);
         Random random = new(seed);
@@ -69,7 +76,7 @@ public sealed unsafe class PipelineTests : IDisposable
         PuntReason[] both =
         [
             PuntReason.NoRoute, PuntReason.NoNeighbour, PuntReason.TtlExpired, PuntReason.FragmentationNeeded, PuntReason.Local, PuntReason.Multicast,
-            PuntReason.Blackhole, PuntReason.Unreachable, PuntReason.RedirectNeeded, PuntReason.MartianSource, PuntReason.MartianDestination,
+            PuntReason.Blackhole, PuntReason.Unreachable, PuntReason.MartianSource, PuntReason.MartianDestination,
             PuntReason.HeaderError, PuntReason.Truncated, PuntReason.LinkDown, PuntReason.NotIp,
         ];
         PuntReason[] ipv4 = [PuntReason.IpOptions, PuntReason.Broadcast, PuntReason.ChecksumError, PuntReason.TosRoute];

@@ -55,7 +55,7 @@ public sealed class ReferenceModel
             return ReferenceModel6.Outcomes(packet, rxPort, virtualPort);
         }
 
-        PuntReason? fault = Fault(packet, checkSource);
+        PuntReason? fault = Fault(packet, rxPort, settings);
         if (fault is PuntReason f)
         {
             bool broken = f is PuntReason.Truncated or PuntReason.NotIp or PuntReason.HeaderError or PuntReason.ChecksumError;
