@@ -8,7 +8,7 @@ namespace FastPathSync.Topology;
 /// <summary>What a cache manager gone mad would say: HELLO, and then batches of every kind of object, of which most are damaged.</summary>
 internal static class DamagedBatches
 {
-    private static readonly FpcType[] s_kinds = [FpcType.Interface, FpcType.Address, FpcType.Route, FpcType.Nexthop, FpcType.Neighbour, FpcType.Demotion];
+    private static readonly FpcType[] s_kinds = [FpcType.Interface, FpcType.Address, FpcType.Route, FpcType.Nexthop, FpcType.Neighbour, FpcType.Demotion, FpcType.Rule, FpcType.Route6, FpcType.Vrf];
 
     /// <summary>One connection. No report is wanted of a batch: nobody waits for the one before to be judged.</summary>
     public static void Send(Socket socket, Random random)
@@ -88,6 +88,20 @@ internal static class DamagedBatches
             case FpcType.Neighbour:
                 Wire.Neighbour b = new() { Ifindex = Number(), Destination = Address(), Lladdr = ByteString.CopyFrom(2, 0, 0, 0, 0, 2), State = (uint)random.Next(256), Flags = Number() };
                 return new Wire.NeighbourBatch { Updates = { new Wire.NeighbourBatch.Types.Update { Upsert = b }, new Wire.NeighbourBatch.Types.Update { Delete = new() { Ifindex = Number(), Destination = Address() } } } };
+            case FpcType.Rule:
+                Wire.Rule rule = new()
+                {
+                    Id = ByteString.CopyFrom(new byte[random.Next(16, 18)]), Family = random.Next(2) == 0 ? 2u : 10u, Priority = Number(), Action = (uint)random.Next(10),
+                    Table = Number(), Target = Number(), Source = Address(), SourceLength = Number(), Iif = $"r{random.Next(4)}", Fwmark = Number(),
+                };
+                return new Wire.RuleBatch { Updates = { new Wire.RuleBatch.Types.Update { Upsert = rule }, new Wire.RuleBatch.Types.Update { Delete = new() { Id = rule.Id } } } };
+            case FpcType.Route6:
+                Wire.Route6Key key6 = new() { Table = random.Next(3) == 0 ? Number() : 254, DestinationHigh = 0x2001_0db8_0000_0000ul + Number(), PrefixLength = Number() % 130, Metric = Number() };
+                Wire.Route6 r6 = new() { Key = key6, Type = (uint)random.Next(12), Mtu = Number(), NexthopId = (uint)random.Next(3), Nexthops = { new Wire.RouteNexthop { Ifindex = Number(), Gateway = Address(), Weight = Number() } } };
+                return new Wire.Route6Batch { Updates = { new Wire.Route6Batch.Types.Update { Upsert = r6 }, new Wire.Route6Batch.Types.Update { Delete = key6 } } };
+            case FpcType.Vrf:
+                Wire.Vrf vrf = new() { Id = Number(), Name = $"fpst-none-{random.Next(4)}", NetnsInode = Number() };
+                return new Wire.VrfBatch { Updates = { new Wire.VrfBatch.Types.Update { Upsert = vrf }, new Wire.VrfBatch.Types.Update { Delete = new() { Id = Number() } } }, Complete = random.Next(4) == 0 };
             default:
                 Wire.Demotion d = new() { Object = new string('x', random.Next(1, 300)), Reason = "none", Effect = (Wire.DemotionEffect)random.Next(7), Ifindex = Number() };
                 return new Wire.DemotionBatch { Updates = { new Wire.DemotionBatch.Types.Update { Upsert = d } } };

@@ -129,7 +129,13 @@ public sealed unsafe class RuleStore
     /// <summary>The ports that rules may name may have changed.</summary>
     public void InterfacesChanged()
     {
-        Dictionary<string, ushort> ports = _interfaces.All.Where(i => i.PortId != InterfaceRecord.NoPort).ToDictionary(i => i.Name.ToString(), i => i.PortId);
+        // While names are exchanged (a→t, b→a, t→b) two interfaces may have one name for a moment, and its PortId.
+        Dictionary<string, ushort> ports = [];
+        foreach (InterfaceRecord i in _interfaces.All.Where(i => i.PortId != InterfaceRecord.NoPort))
+        {
+            ports[i.Name.ToString()] = i.PortId;
+        }
+
         if (ports.Count != _ports.Count || ports.Any(p => _ports.GetValueOrDefault(p.Key, CompiledRule.AnyPort) != p.Value))
         {
             _ports = ports;

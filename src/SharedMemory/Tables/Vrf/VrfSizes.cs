@@ -38,6 +38,7 @@ public sealed record VrfSizes(
     public int Of(SegmentKind kind) => kind switch
     {
         SegmentKind.Vrf => Demotions,
+        SegmentKind.VrfDirectory => Capacities.Vrfs,
         SegmentKind.Interface => Interfaces,
         SegmentKind.Address => Addresses,
         SegmentKind.Route => Routes,
