@@ -145,6 +145,17 @@ public sealed class NexthopTests
     }
 
     [Fact]
+    public void ResilientGroupOfAnIpv6RouteLeadsWhereItsBucketsDo()
+    {
+        using Tables t = TwoWays().Neighbour("fe80::2", Tables.R1, mac: 2).Neighbour("fe80::3", Tables.R0, mac: 3)
+            .Object(Single(1, "fe80::2", Tables.R1)).Object(Single(2, "fe80::3", Tables.R0)).Object(Resilient(10, [1, 2], [1, 2, 1]))
+            .Route6(new Wire.Route6 { Key = Tables.Key6("2001:db8:9::/48"), Type = 1, NexthopId = 10 });
+        Assert.Equal("port 1 to 02 | port 0 to 03 | port 1 to 02", t.Verdict6("2001:db8:9::1"));
+        t.Object(Resilient(10, [1, 2], [2, 2, 1]));
+        Assert.Equal("port 0 to 03 | port 0 to 03 | port 1 to 02", t.Verdict6("2001:db8:9::1"));
+    }
+
+    [Fact]
     public void ResilientGroupWithoutBucketsIsLinuxs()
     {
         using Tables t = TwoWays().Object(Single(1, "10.2.0.2", Tables.R1)).Object(Resilient(10, [1], []))

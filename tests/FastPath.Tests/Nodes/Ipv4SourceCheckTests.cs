@@ -105,6 +105,58 @@ public sealed unsafe class Ipv4SourceCheckTests : IDisposable
         _router.AssertPunts(PuntReason.ReversePath, From("10.32.0.1"));
     }
 
+    [Theory]
+    [InlineData("10.0.0.1", 0, true)]
+    [InlineData("10.1.0.1", 1, true)]
+    [InlineData("10.1.0.1", 0, false)]
+    [InlineData("11.0.0.1", 0, false)]
+    public void WithRulesStrictAsksThemForTheWayBack(string source, int rxPort, bool forwarded)
+    {
+        Rules(Lookup());
+        Filter(rxPort, Strict);
+        Assert.Equal(forwarded ? null : PuntReason.ReversePath, _router.Run(From(source, rxPort), rxPort).Reason);
+    }
+
+    /// <summary>The way back comes in where the packet goes out, and from where it goes to.</summary>
+    [Theory]
+    [InlineData(1, PuntReason.ReversePath)]
+    [InlineData(2, null)]
+    public void WayBackIsThatOfAPacketFromTheWayOut(int port, PuntReason? reason)
+    {
+        Rules(Lookup() with { InputPort = (ushort)port, Action = RuleAction.Punt, Reason = PuntReason.Unreachable }, Lookup());
+        Filter(0, Loose);
+        Assert.Equal(reason, _router.Run(From("10.0.0.1")).Reason); // goes out by port 1
+        Filter(0, 0);
+        Assert.Null(_router.Run(From("10.0.0.1")).Reason);
+    }
+
+    [Fact]
+    public void RuleThatIsNotUnderstoodLeavesTheWayBackToLinux()
+    {
+        Rules(Lookup() with { InputPort = 1, Action = RuleAction.Punt, Flags = CompiledRuleFlags.Unknown }, Lookup());
+        Filter(0, Strict);
+        _router.AssertPunts(PuntReason.RuleUnsupported, From("10.0.0.1"));
+    }
+
+    private static CompiledRule Lookup() => new()
+    {
+        SourcePortLast = ushort.MaxValue,
+        DestinationPortLast = ushort.MaxValue,
+        InputPort = CompiledRule.AnyPort,
+        SuppressDepth = -1,
+        Action = RuleAction.LookupMerged,
+    };
+
+    private void Rules(params ReadOnlySpan<CompiledRule> rules)
+    {
+        for (int i = 0; i < rules.Length; i++)
+        {
+            _router.Lab.Rules[i] = rules[i];
+        }
+
+        _router.Tables.Vrf->Rules4 = RuleList.Of(0, rules.Length, needsTransport: false).Value;
+    }
+
     private void Filter(int port, byte filter) => _router.Tables.Vrf->RpFilter[port] = filter;
 
     /// <summary>To a destination behind another port.</summary>

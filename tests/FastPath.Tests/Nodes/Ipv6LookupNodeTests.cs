@@ -89,6 +89,23 @@ public sealed unsafe class Ipv6LookupNodeTests : IDisposable
     }
 
     [Fact]
+    public void Policy1TellsFlowsApartByPorts()
+    {
+        _router.Tables.Vrf->MultipathPolicy6 = 1;
+        Assert.Equal(2, Enumerable.Range(1, 64).Select(i => _router.Run(Ether().Ipv6(destination: "2001:db8:2::1").Udp(1000 + i).Build()).TxPort).Distinct().Count());
+        Assert.Single(Enumerable.Range(1, 64).Select(i => _router.Run(Ether().Ipv6(destination: "2001:db8:2::1", flowLabel: i).Udp().Build()).TxPort).Distinct());
+    }
+
+    [Fact]
+    public void FlowsOfAResilientGroupSpreadOverItsBuckets()
+    {
+        uint a = _router.Lab.AddNexthop(NexthopWord.Forward(_router.A, 1500)), b = _router.Lab.AddNexthop(NexthopWord.Forward(_router.B, 1500));
+        _router.Route("2001:db8:20::", 48, _router.Lab.AddResilientGroup(a, b, b, b));
+        int viaA = Enumerable.Range(0, 4000).Count(i => _router.Run(To($"2001:db8:20::{i:x}")).TxPort == 1);
+        Assert.InRange(viaA, 1000 - 150, 1000 + 150);
+    }
+
+    [Fact]
     public void MemberOfAGroupMayBeOnLink()
     {
         _router.AssertForwards(To("2001:db8:6::1"), port: 1);

@@ -51,6 +51,31 @@ public static class FlowPaths
         return ways;
     }
 
+    /// <summary>The same of IPv6 packets.</summary>
+    public static Dictionary<int, string> Of6(RouterLab lab, IEnumerable<byte[]> frames)
+    {
+        const ushort Ipv6 = 0x86dd;
+        const int HeaderLength = 40, NeighbourSolicitation = 135;
+        using PacketSocket client = lab.Client.OpenPacketSocket("c0", Ipv6);
+        using PacketSocket s0 = lab.Server.OpenPacketSocket("s0", Ipv6), s1 = lab.Server.OpenPacketSocket("s1", Ipv6);
+        client.Send(frames, PacketsPerSecond);
+        Dictionary<int, string> ways = [];
+        foreach ((string link, PacketSocket socket) in new[] { ("s0", s0), ("s1", s1) })
+        {
+            foreach (CapturedFrame f in socket.TakeWhenQuiet())
+            {
+                ReadOnlySpan<byte> ip = f.Bytes.AsSpan(PacketBuilder.EtherLength);
+                int end = HeaderLength + BinaryPrimitives.ReadUInt16BigEndian(ip[4..]);
+                if (ip[7] == 63 && (ip[6] != 58 || ip[HeaderLength] < NeighbourSolicitation - 2)) // one hop on
+                {
+                    ways[BinaryPrimitives.ReadInt32BigEndian(ip[(end - 4)..])] = $"{link} {Convert.ToHexString(f.Bytes.AsSpan(0, 6))}";
+                }
+            }
+        }
+
+        return ways;
+    }
+
     /// <summary>How many flows take each way.</summary>
     public static Dictionary<string, int> Shares(Dictionary<int, string> ways) => ways.Values.CountBy(w => w).ToDictionary();
 
