@@ -66,6 +66,7 @@ public sealed unsafe class ForwardingState
         Routes.CloseUnrequired();
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
+        SuspectBroadcasts();
         Settings.PublishPorts();
         DemoteIncomplete();
     }
@@ -159,6 +160,7 @@ public sealed unsafe class ForwardingState
             swept += Swept(Wire.ObjectKind.Demotion, Demotions.Sweep);
             LookLocalFirst();
             PublishRules();
+            SuspectBroadcasts();
             RecomputePorts();
             if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !IsIncomplete)
             {
@@ -272,6 +274,7 @@ public sealed unsafe class ForwardingState
         }
 
         PublishRules();
+        SuspectBroadcasts();
         return room ? null : $"route tables are full ({_segments.Route.Capacity} routes, {Capacities.Fib4Groups} FIB groups)";
     });
 
@@ -490,6 +493,14 @@ public sealed unsafe class ForwardingState
     }
 
     private void LookLocalFirst() => Volatile.Write(ref _vrf->LocalFirst6, Routes6.ShortLocalRoutes > 0 ? 1u : 0);
+
+    private void SuspectBroadcasts()
+    {
+        if (Routes.TakeBroadcastsChanged())
+        {
+            Addresses.SetBroadcasts(Routes.Broadcasts);
+        }
+    }
 
     private void PublishRules()
     {

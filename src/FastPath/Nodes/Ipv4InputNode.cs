@@ -58,11 +58,10 @@ internal static unsafe class Ipv4InputNode
         bool full = Ipv4SourceCheck.IsFull(t.Vrf, rxPort);
         if (any != 0)
         {
-            // With rules the way back is looked up once it is known where the packet goes.
-            ClassifyOdd(ref v, t, checkSource: rules.IsDefault && !full);
+            ClassifyOdd(ref v, t, checkSource: !full);
         }
 
-        if (full && rules.IsDefault)
+        if (full && rules.IsDefault) // with rules the way back is looked up once it is known where the packet goes
         {
             Ipv4SourceCheck.All(ref v, t, rxPort);
         }

@@ -13,8 +13,8 @@ namespace FastPathSync.FastPath.Nodes;
 /// May enter: packets that ipv4-input found odd and then sound; and every packet while <see cref="IsFull"/>. While there are
 /// policy rules ipv4-rule walks them for the way back, and has it judged here.
 /// Edges:
-///   Punt MartianSource  the source is an address of our own. By the full check also when the FIB calls it broadcast or
-///                       multicast; otherwise Linux doesn't look at the FIB.
+///   Punt MartianSource  the source is an address of our own, or broadcast. By the full check also when the FIB calls it
+///                       local or multicast; otherwise Linux doesn't look at the FIB.
 ///   Punt ReversePath    rp_filter: there is no way back, or, where it is strict, none by the port the packet came in on.
 ///   Punt (the word's)   full check, and what the FIB holds for the source is not known well enough to tell.
 ///   next                everything else.
@@ -52,11 +52,14 @@ internal static unsafe class Ipv4SourceCheck
         }
     }
 
-    /// <summary>Without the full check: whether the source is an address of our own.</summary>
+    /// <summary>
+    /// Without the full check: whether the source is an address of our own. One that is broadcast Linux lets in, unless the
+    /// namespace ever had rules of its own, which nobody may have seen: it is asked.
+    /// </summary>
     public static void One(ref PacketVector v, in WorkerTables t, int i)
     {
         uint source = ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
-        if (t.LocalAddresses.MayContain(source) && IsOurs(source, t.Addresses))
+        if (t.LocalAddresses.MayContain(source) && (IsOurs(source, t.Addresses) || IsBroadcast(source, t)))
         {
             v.Punt(i, PuntReason.MartianSource);
         }
@@ -123,6 +126,12 @@ internal static unsafe class Ipv4SourceCheck
         NexthopAction.OnLink or NexthopAction.Punt => word.Index,
         _ => 0,
     };
+
+    private static bool IsBroadcast(uint source, in WorkerTables t)
+    {
+        NexthopWord word = new(Volatile.Read(ref t.Nexthops[t.Fib.Lookup(source)]));
+        return word is { Action: NexthopAction.Punt, Reason: PuntReason.Broadcast };
+    }
 
     /// <summary>
     /// inet_lookup_ifaddr_rcu: an address of any interface, also of one that is down. Few strangers share a bit of the

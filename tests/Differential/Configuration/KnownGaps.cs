@@ -7,14 +7,8 @@ namespace FastPathSync.Differential;
 internal static class KnownGaps
 {
     /// <summary>
-    /// A prefix of table local that lies above longer ones of main: in a namespace that ever had a rule of its own, Linux looks
-    /// local up first (docs/features/route.md, "What is missing").
+    /// Unicast routes in table local, shorter than a whole address: in a namespace that ever had a rule of its own, Linux looks
+    /// local up first, else the longest prefix wins, and nobody tells which (docs/features/route.md, "What is missing").
     /// </summary>
-    public const bool LocalTablePrefixes = true;
-
-    /// <summary>
-    /// Sources that are broadcast addresses, or in local prefixes other than /32: in a namespace that ever had a rule of its
-    /// own, Linux looks each source up (fib4_has_custom_rules in fib_validate_source).
-    /// </summary>
-    public const bool LocalSources = true;
+    public const bool LocalUnicastRoutes = true;
 }

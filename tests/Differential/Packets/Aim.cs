@@ -40,11 +40,7 @@ internal sealed class Aim(Configuration configuration, Dice dice)
         _ => Family.Inside(family.BehindPrefix(port), dice),
     };
 
-    private string OddSource(Family family)
-    {
-        string odd = dice.PickFrom(family.OddAddresses);
-        return KnownGaps.LocalSources && odd.StartsWith("10.0.", StringComparison.Ordinal) ? family.OwnAddress(0) : odd;
-    }
+    private string OddSource(Family family) => dice.PickFrom(family.OddAddresses);
 
     private string Destination(Family family, int port)
     {

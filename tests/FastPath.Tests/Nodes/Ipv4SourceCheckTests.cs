@@ -138,6 +138,25 @@ public sealed unsafe class Ipv4SourceCheckTests : IDisposable
         _router.AssertPunts(PuntReason.RuleUnsupported, From("10.0.0.1"));
     }
 
+    [Fact]
+    public void BroadcastSourceThatIsSuspectedIsLinuxsWithoutAFilterToo()
+    {
+        Assert.Null(_router.Run(From("10.3.0.255")).Reason);
+        _router.Tables.LocalAddresses.Set(IpAddress.FromV4(LabTables.Ip("10.3.0.255")));
+        _router.AssertPunts(PuntReason.MartianSource, From("10.3.0.255"));
+    }
+
+    /// <summary>Of an interface that is down: there is no local route, and only without a full check that makes it a martian.</summary>
+    [Fact]
+    public void OwnSourceIsLinuxsWhileRulesStandForALocalPrefixOnly()
+    {
+        _router.Lab.AddAddress(LabTables.Ip("10.1.0.7"));
+        Rules(Lookup());
+        _router.AssertPunts(PuntReason.MartianSource, From("10.1.0.7"));
+        _router.Tables.Vrf->CheckSource = 1;
+        Assert.Null(_router.Run(From("10.1.0.7")).Reason);
+    }
+
     private static CompiledRule Lookup() => new()
     {
         SourcePortLast = ushort.MaxValue,

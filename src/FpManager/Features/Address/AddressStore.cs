@@ -13,6 +13,7 @@ public sealed class AddressStore
     private readonly LocalAddressFilter _filter4;
     private readonly LocalAddressFilter _filter6;
     private readonly Dictionary<Key, int> _slots = [];
+    private IReadOnlyCollection<uint> _broadcasts = [];
 
     public unsafe AddressStore(Segment segment)
     {
@@ -61,6 +62,13 @@ public sealed class AddressStore
     public bool Remove(Wire.Address wire) =>
         Remove(new Key(wire.Ifindex, IpAddress.FromBytes(wire.Local.Span), IpAddress.FromBytes(wire.Address_.Span), (byte)wire.PrefixLength));
 
+    /// <summary>Broadcast addresses are suspects as sources, too; the FIB has the exact answer.</summary>
+    public void SetBroadcasts(IReadOnlyCollection<uint> addresses)
+    {
+        _broadcasts = addresses;
+        RebuildFilters();
+    }
+
     public bool HasIpv4(uint ifindex) => _slots.Keys.Any(k => k.IfIndex == ifindex && k.Local.IsV4);
 
     public int Sweep(ulong generation)
@@ -95,10 +103,16 @@ public sealed class AddressStore
         ulong[] words = new ulong[LocalAddressFilter.Bytes / 8];
         foreach (Key k in _slots.Keys.Where(k => k.Local.IsV4 == ofV4))
         {
-            uint h = LocalAddressFilter.Hash(k.Local);
-            words[h >> 6] |= 1ul << (int)(h & 63);
+            Set(LocalAddressFilter.Hash(k.Local));
+        }
+
+        foreach (uint address in ofV4 ? _broadcasts : [])
+        {
+            Set(LocalAddressFilter.Hash(address));
         }
 
         return words;
+
+        void Set(uint h) => words[h >> 6] |= 1ul << (int)(h & 63);
     }
 }

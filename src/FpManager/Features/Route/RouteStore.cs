@@ -25,6 +25,9 @@ public sealed class RouteStore : IRuleTables
     private readonly RecordTableWriter<RouteRecord> _records;
     private readonly Dictionary<RouteKey, int> _slots = [];
     private readonly Dictionary<uint, int> _counts = [];
+    private readonly Dictionary<uint, int> _broadcasts = [];
+    private bool _broadcastsChanged;
+    private int _shortLocal;
     private readonly NexthopStore _nexthops;
     private readonly FibTrieWriter _tries;
     private readonly Reclaimer _reclaimer;
@@ -61,6 +64,15 @@ public sealed class RouteStore : IRuleTables
     public int Count => _slots.Count;
 
     public uint Occupancy { get; private set; }
+
+    /// <summary>
+    /// There are such prefixes. While a namespace has had no rules but its first three, Linux takes the longest prefix of both
+    /// tables; after that, local's (fib_unmerge). Which it is nobody tells; what local says is Linux's in either case.
+    /// </summary>
+    public bool LocalFirst => _shortLocal > 0;
+
+    /// <summary>The addresses of table local that are broadcast: as sources they may be martians.</summary>
+    public IReadOnlyCollection<uint> Broadcasts => _broadcasts.Keys;
 
     public int MergedRoot => -1;
 
@@ -225,8 +237,41 @@ public sealed class RouteStore : IRuleTables
         _records.Free(slot); // workers never look at route records
     }
 
-    private void CountSpecial(in RouteRecord r, int by) =>
-        CustomLocalRoutes += r.Type == RouteTypes.Local && r.Table == TableLocal && r.Protocol != ProtocolKernel ? by : 0;
+    private void CountSpecial(in RouteRecord r, int by)
+    {
+        const uint Loopback = 127; // never looked up: martians
+        if (r.Table != TableLocal || r.Type == RouteTypes.Unicast)
+        {
+            return;
+        }
+
+        CustomLocalRoutes += r.Type == RouteTypes.Local && r.Protocol != ProtocolKernel ? by : 0;
+        if (r.PrefixLength < 32 && r.Destination >> 24 != Loopback)
+        {
+            bool before = LocalFirst;
+            _shortLocal += by;
+            Occupancy += before != LocalFirst ? 1u : 0;
+        }
+        else if (r.Type == RouteTypes.Broadcast)
+        {
+            int count = _broadcasts.GetValueOrDefault(r.Destination) + by;
+            _broadcasts[r.Destination] = count;
+            if (count == 0)
+            {
+                _broadcasts.Remove(r.Destination);
+            }
+
+            _broadcastsChanged = true;
+        }
+    }
+
+    /// <summary>Whether Broadcasts has changed since the last call.</summary>
+    public bool TakeBroadcastsChanged()
+    {
+        bool changed = _broadcastsChanged;
+        _broadcastsChanged = false;
+        return changed;
+    }
 
     private int AcquireNexthop(Wire.Route wire)
     {

@@ -5,13 +5,13 @@ namespace FastPathSync.FpManager.Features.Route;
 /// <summary>RTN_* of linux/rtnetlink.h.</summary>
 internal static class RouteTypes
 {
-    public const uint Unicast = 1, Local = 2, Anycast = 4;
+    public const uint Unicast = 1, Local = 2, Broadcast = 3, Anycast = 4;
 
     /// <summary>Why Linux must have the packets of a route that isn't unicast.</summary>
     public static PuntReason PuntFor(uint type) => type switch
     {
         Local => PuntReason.Local,
-        3 => PuntReason.Broadcast,
+        Broadcast => PuntReason.Broadcast,
         5 => PuntReason.Multicast,
         6 => PuntReason.Blackhole,
         7 => PuntReason.Unreachable,

@@ -15,11 +15,6 @@ internal sealed class AddressKind(Family family) : ObjectKind
         string own = family.Bits == 32 ? $"10.{dice.Pick(0, 64, 70 + port)}.{port}.{dice.Pick(1, 9, 129, 150)}" : $"2001:db8:{dice.Pick("7", "640", "f")}{port}::{dice.Pick(1, 9, 0x81, 0x90):x}";
         int length = family.Bits == 32 ? dice.Pick(24, 24, 25, 28, 30, 31, 32, 16) : dice.Pick(64, 64, 64, 120, 126, 127, 128, 48);
         string dev = dice.OneIn(6) ? "lo" : $"p{port}", extra = "";
-        if (KnownGaps.LocalSources && dev == "lo")
-        {
-            length = family.Bits;
-        }
-
         if (family.Bits == 32 && dice.OneIn(8))
         {
             string peer = $"10.70.{port}.{dice.Between(2, 5)}";
