@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.Intrinsics.X86;
 using FastPathSync.FastPath;
 using FastPathSync.FastPath.Tests;
 using FastPathSync.Linux;
@@ -15,15 +16,22 @@ namespace FastPathSync.PipelineBench;
 internal sealed unsafe class Scenario : IDisposable
 {
     public const int Frames = 2048;
-    private const int FrameSize = 2048, Headroom = 256, Nexthops = 64;
+    private const int FrameSize = 2048, Headroom = 256, Nexthops = 64, DestinationOffset = 16;
     private readonly LabTables _lab = new();
     private readonly MemoryMapping _pool = MemoryMapping.Anonymous(Frames * FrameSize, Libc.MAP_POPULATE, "frames");
     private readonly byte[][] _packets = new byte[Frames][];
     private readonly uint[] _lengths = new uint[Frames];
+    private readonly MemoryMapping? _fresh;
+    private readonly int _destinations;
     private PacketVector _vector = PacketVector.Allocate();
+    private int _next;
 
     /// <param name="families">Both: packets of the one and of the other in turn.</param>
-    public Scenario(string name, int routes, Families families = Families.Ipv4, bool partialChecksums = false)
+    /// <param name="destinations">
+    /// More than there are frames: each time a frame is used it gets the next one of so many destinations (IPv4), and so many
+    /// addresses find nothing in the caches. A power of two; 0: each frame keeps its own.
+    /// </param>
+    public Scenario(string name, int routes, Families families = Families.Ipv4, bool partialChecksums = false, int destinations = 0)
     {
         Name = name;
         PartialChecksums = partialChecksums;
@@ -39,7 +47,17 @@ internal sealed unsafe class Scenario : IDisposable
         _lab.Tables.LocalAddresses.Set(IpAddress.FromV4(LabTables.Ip("10.0.0.254")));
         if ((families & Families.Ipv4) != Families.None)
         {
-            MakeIpv4(random, routes, nexthops, every: families == Families.Both ? 2 : 1);
+            (uint Prefix, int Length)[] prefixes = MakeIpv4(random, routes, nexthops, every: families == Families.Both ? 2 : 1);
+            if (destinations > 0)
+            {
+                _destinations = destinations;
+                _fresh = MemoryMapping.Anonymous((nuint)destinations * sizeof(ulong), 0, "destinations");
+                _fresh.AdviseHugePages();
+                for (int i = 0; i < destinations; i++)
+                {
+                    ((ulong*)_fresh.Address)[i] = Fresh(DestinationIn(prefixes, random));
+                }
+            }
         }
 
         if ((families & Families.Ipv6) != Families.None)
@@ -82,6 +100,11 @@ internal sealed unsafe class Scenario : IDisposable
                     v.Length[i] = _lengths[first + i];
                 }
 
+                if (_fresh is not null)
+                {
+                    Readdress(v, (ulong*)_fresh.Address);
+                }
+
                 Pipeline.Run(ref v, tables, 0, PartialChecksums);
             }
         }
@@ -103,10 +126,45 @@ internal sealed unsafe class Scenario : IDisposable
     {
         _vector.Free();
         _pool.Dispose();
+        _fresh?.Dispose();
         _lab.Dispose();
     }
 
-    private void MakeIpv4(Random random, int routes, uint[] nexthops, int every)
+    /// <summary>Gives each packet of the burst the next destination, and the TTL and checksum that go with it: two stores a packet.</summary>
+    private void Readdress(in PacketVector v, ulong* all)
+    {
+        ulong* mine = all + _next;
+        _next = (_next + PacketVector.Size) & (_destinations - 1);
+        for (int i = 0; i < PacketVector.Size; i++)
+        {
+            ulong fresh = mine[i];
+            byte* ip = v.Data[i] + EthernetHeader.Size;
+            *(uint*)(ip + Ipv4Header.TtlOffset) = (uint)fresh;
+            *(uint*)(ip + DestinationOffset) = (uint)(fresh >> 32);
+            if (i % 8 == 0)
+            {
+                Sse.Prefetch0(all + _next + i); // the burst after this one: these loads are the bench's, not the pipeline's
+            }
+        }
+    }
+
+    /// <summary>TTL, protocol and checksum (low), destination (high) of a packet to this address, as they stand in its header.</summary>
+    private static ulong Fresh(uint destination)
+    {
+        fixed (byte* packet = Ether().Ipv4("10.0.0.1", ToText(destination)).Udp().PadTo(60).Build())
+        {
+            byte* ip = packet + EthernetHeader.Size;
+            return *(uint*)(ip + Ipv4Header.TtlOffset) | ((ulong)*(uint*)(ip + DestinationOffset) << 32);
+        }
+    }
+
+    private static uint DestinationIn((uint Prefix, int Length)[] prefixes, Random random)
+    {
+        (uint prefix, int length) = prefixes[random.Next(prefixes.Length)];
+        return prefix | ((uint)random.NextInt64(1L << 32) & (uint)((1L << (32 - length)) - 1));
+    }
+
+    private (uint Prefix, int Length)[] MakeIpv4(Random random, int routes, uint[] nexthops, int every)
     {
         (uint Prefix, int Length)[] prefixes = [.. Enumerable.Range(0, routes).Select(_ => RandomPrefix(random, routes))];
         for (int i = 0; i < routes; i++)
@@ -116,10 +174,10 @@ internal sealed unsafe class Scenario : IDisposable
 
         for (int i = 0; i < Frames; i += every)
         {
-            (uint prefix, int length) = prefixes[random.Next(routes)];
-            uint destination = prefix | ((uint)random.NextInt64(1L << 32) & (uint)((1L << (32 - length)) - 1));
-            _packets[i] = Ether().Ipv4("10.0.0.1", ToText(destination)).Udp().PadTo(60).Build();
+            _packets[i] = Ether().Ipv4("10.0.0.1", ToText(DestinationIn(prefixes, random))).Udp().PadTo(60).Build();
         }
+
+        return prefixes;
     }
 
     /// <summary>In every place that IPv4 has left.</summary>
