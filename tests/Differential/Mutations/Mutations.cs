@@ -23,7 +23,7 @@ internal static class Mutations
             ("hash.Ipv4(v.Data[i] + EthernetHeader.Size, v.TotalLength[i])", "hash.Ipv4(v.Data[i] + EthernetHeader.Size, v.TotalLength[i]) * (v.Length[i] | 1u)")),
         new("weights-ignored", "all nexthops of a route get the same share", "FpManager", "src/FpManager/Features/Nexthop/GroupLayout.cs",
             ("total += isAlive(member) ? Math.Max(1, weight) : 0;", "total += isAlive(member) ? 1u : 0;"), ("sum += alive ? Math.Max(1, weight) : 0;", "sum += alive ? 1u : 0;")),
-        new("longest-prefix-lost", "when a route goes, the shortest prefix above it takes over instead of the longest", "FpManager", "src/FpManager/Features/Route/RouteStore.cs",
+        new("longest-prefix-lost", "when a route goes, the shortest prefix above it takes over instead of the longest", "FpManager", "src/FpManager/Features/Route/PrefixTable.cs",
             ("for (int l = length - 1; l > 0; l--)", "for (int l = 1; l < length; l++)")),
         new("neighbour-kept", "a neighbour that was deleted is used on", "FpManager", "src/FpManager/Features/Neighbour/NeighbourStore.cs",
             ("        int adjacency = _records[slot].Adjacency;\n        if (adjacency >= 0)\n", "        int adjacency = -1;\n        if (adjacency >= 0)\n")),
