@@ -8,7 +8,8 @@ internal abstract class RouteKind(Family family) : ObjectKind
     /// <summary>A route with this nexthop text; over a live route with the same identity `replace` is used.</summary>
     protected ConfigurationObject Route(Configuration configuration, Dice dice, string type, string nexthop, bool multipath = false)
     {
-        string prefix = Prefix(configuration, dice), identity = prefix;
+        bool local = type is "local " or "broadcast " or "anycast ";
+        string prefix = KnownGaps.LocalTablePrefixes && local ? $"{family.RandomPrefix(dice).Split('/')[0]}/{family.Bits}" : Prefix(configuration, dice), identity = prefix;
         if (family.Bits == 32 && dice.OneIn(15))
         {
             identity += $" tos {dice.Pick("0x04", "0x10", "0x08")}";
