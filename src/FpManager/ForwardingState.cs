@@ -66,7 +66,7 @@ public sealed unsafe class ForwardingState
         Routes.CloseUnrequired();
         Nexthops.FreeUnreferenced();
         Demotions.Publish();
-        SuspectBroadcasts();
+        SuspectSources();
         Settings.PublishPorts();
         DemoteIncomplete();
     }
@@ -160,7 +160,7 @@ public sealed unsafe class ForwardingState
             swept += Swept(Wire.ObjectKind.Demotion, Demotions.Sweep);
             LookLocalFirst();
             PublishRules();
-            SuspectBroadcasts();
+            SuspectSources();
             RecomputePorts();
             if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !IsIncomplete)
             {
@@ -268,13 +268,13 @@ public sealed unsafe class ForwardingState
             }
         }
 
-        if (Routes.CustomLocalRoutes > 0)
+        if (Routes.CustomLocalRoutes > 0 || Routes.SuspectsAllSources)
         {
             _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_local_routes
         }
 
         PublishRules();
-        SuspectBroadcasts();
+        SuspectSources();
         return room ? null : $"route tables are full ({_segments.Route.Capacity} routes, {Capacities.Fib4Groups} FIB groups)";
     });
 
@@ -494,11 +494,11 @@ public sealed unsafe class ForwardingState
 
     private void LookLocalFirst() => Volatile.Write(ref _vrf->LocalFirst6, Routes6.ShortLocalRoutes > 0 ? 1u : 0);
 
-    private void SuspectBroadcasts()
+    private void SuspectSources()
     {
-        if (Routes.TakeBroadcastsChanged())
+        if (Routes.TakeSuspectsChanged())
         {
-            Addresses.SetBroadcasts(Routes.Broadcasts);
+            Addresses.SetSuspects(Routes.SuspectSources);
         }
     }
 

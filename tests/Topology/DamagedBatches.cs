@@ -91,8 +91,16 @@ internal static class DamagedBatches
             case FpcType.Rule:
                 Wire.Rule rule = new()
                 {
-                    Id = ByteString.CopyFrom(new byte[random.Next(16, 18)]), Family = random.Next(2) == 0 ? 2u : 10u, Priority = Number(), Action = (uint)random.Next(10),
-                    Table = Number(), Target = Number(), Source = Address(), SourceLength = Number(), Iif = $"r{random.Next(4)}", Fwmark = Number(),
+                    Id = ByteString.CopyFrom(new byte[random.Next(16, 18)]),
+                    Family = random.Next(2) == 0 ? 2u : 10u,
+                    Priority = Number(),
+                    Action = (uint)random.Next(10),
+                    Table = Number(),
+                    Target = Number(),
+                    Source = Address(),
+                    SourceLength = Number(),
+                    Iif = $"r{random.Next(4)}",
+                    Fwmark = Number(),
                 };
                 return new Wire.RuleBatch { Updates = { new Wire.RuleBatch.Types.Update { Upsert = rule }, new Wire.RuleBatch.Types.Update { Delete = new() { Id = rule.Id } } } };
             case FpcType.Route6:

@@ -53,13 +53,13 @@ internal static unsafe class Ipv4SourceCheck
     }
 
     /// <summary>
-    /// Without the full check: whether the source is an address of our own. One that is broadcast Linux lets in, unless the
-    /// namespace ever had rules of its own, which nobody may have seen: it is asked.
+    /// Without the full check: whether the source is an address of our own. One that the FIB calls broadcast or
+    /// local Linux lets in, unless the namespace ever had rules or local routes of its own, which nobody may have seen: it is asked.
     /// </summary>
     public static void One(ref PacketVector v, in WorkerTables t, int i)
     {
         uint source = ((Ipv4Header*)(v.Data[i] + EthernetHeader.Size))->Source.Value;
-        if (t.LocalAddresses.MayContain(source) && (IsOurs(source, t.Addresses) || IsBroadcast(source, t)))
+        if (t.LocalAddresses.MayContain(source) && (IsOurs(source, t.Addresses) || IsSuspect(source, t)))
         {
             v.Punt(i, PuntReason.MartianSource);
         }
@@ -127,10 +127,10 @@ internal static unsafe class Ipv4SourceCheck
         _ => 0,
     };
 
-    private static bool IsBroadcast(uint source, in WorkerTables t)
+    private static bool IsSuspect(uint source, in WorkerTables t)
     {
         NexthopWord word = new(Volatile.Read(ref t.Nexthops[t.Fib.Lookup(source)]));
-        return word is { Action: NexthopAction.Punt, Reason: PuntReason.Broadcast };
+        return word is { Action: NexthopAction.Punt, Reason: PuntReason.Broadcast or PuntReason.Local };
     }
 
     /// <summary>

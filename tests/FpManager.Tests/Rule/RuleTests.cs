@@ -38,22 +38,24 @@ public sealed unsafe class RuleTests : IDisposable
         Assert.Equal(1u, _lab.Tables.Vrf->CheckSource); // as in the kernel, for ever
     }
 
-    /// <summary>Longest prefix of both, or local first: nobody tells which Linux does, and it is asked.</summary>
     [Fact]
-    public void ShortPrefixOfTableLocalIsLookedUpBeforeMain()
+    public void AShortPrefixOfTableLocalMakesEverySourceSuspect()
     {
-        _lab.Born().Route(Main, "10.9.0.0/16", 9).Route(Main, "10.9.1.128/25", 5).Special(Local, "10.9.1.255/32", 3);
+        _lab.Born().Route(Main, "10.9.0.0/16", 9);
         _lab.Tables.Route(new Wire.Route { Key = Tables.Key("127.0.0.0/8", table: Local), Type = 2, Protocol = 2 }); // RTPROT_KERNEL: never looked up
+        Assert.Equal(0u, _lab.Tables.Vrf->CheckSource);
+        _lab.Tables.Route(new Wire.Route { Key = Tables.Key("10.8.1.0/24", table: Local), Type = 2, Protocol = 2 });
+        Assert.Equal(1u, _lab.Tables.Vrf->CheckSource);
         Assert.True(_lab.List4.IsDefault);
-        Assert.Equal("way 5", _lab.Ask("10.9.1.200"));
-        _lab.Special(Local, "10.9.1.0/24", 3);
-        Assert.False(_lab.List4.IsDefault);
-        Assert.Equal("punt broadcast", _lab.Ask("10.9.1.200"));
-        Assert.Equal("way 9", _lab.Ask("10.9.2.1"));
-        Assert.Equal(0u, _lab.Tables.Vrf->CheckSource); // these are no rules of one's own
-        _lab.Tables.NoRoute(Tables.Key("10.9.1.0/24", table: Local));
-        Assert.True(_lab.List4.IsDefault);
-        Assert.Equal("way 5", _lab.Ask("10.9.1.200"));
+    }
+
+    [Fact]
+    public void ALocalRouteOfAPersonsInAnyTableMakesEverySourceSuspect()
+    {
+        _lab.Born().Route(Main, "10.9.0.0/16", 9);
+        Assert.Equal(0u, _lab.Tables.Vrf->CheckSource);
+        _lab.Special(100, "10.8.1.1/32", 2);
+        Assert.Equal(1u, _lab.Tables.Vrf->CheckSource);
     }
 
     [Fact]

@@ -13,7 +13,7 @@ public sealed class AddressStore
     private readonly LocalAddressFilter _filter4;
     private readonly LocalAddressFilter _filter6;
     private readonly Dictionary<Key, int> _slots = [];
-    private IReadOnlyCollection<uint> _broadcasts = [];
+    private IReadOnlyCollection<uint> _suspects = [];
 
     public unsafe AddressStore(Segment segment)
     {
@@ -62,10 +62,10 @@ public sealed class AddressStore
     public bool Remove(Wire.Address wire) =>
         Remove(new Key(wire.Ifindex, IpAddress.FromBytes(wire.Local.Span), IpAddress.FromBytes(wire.Address_.Span), (byte)wire.PrefixLength));
 
-    /// <summary>Broadcast addresses are suspects as sources, too; the FIB has the exact answer.</summary>
-    public void SetBroadcasts(IReadOnlyCollection<uint> addresses)
+    /// <summary>Further addresses that are suspects as sources; the FIB has the exact answer.</summary>
+    public void SetSuspects(IReadOnlyCollection<uint> addresses)
     {
-        _broadcasts = addresses;
+        _suspects = addresses;
         RebuildFilters();
     }
 
@@ -106,7 +106,7 @@ public sealed class AddressStore
             Set(LocalAddressFilter.Hash(k.Local));
         }
 
-        foreach (uint address in ofV4 ? _broadcasts : [])
+        foreach (uint address in ofV4 ? _suspects : [])
         {
             Set(LocalAddressFilter.Hash(address));
         }

@@ -54,9 +54,6 @@ public sealed class Route6Store : IRuleTables
 
     public uint Occupancy { get; private set; }
 
-    /// <summary>Workers do that without rules: VrfState.LocalFirst6.</summary>
-    public bool LocalFirst => false;
-
     public int MergedRoot => Root(RouteStore.TableMain);
 
     /// <summary>The last Repair found no room for some prefix.</summary>

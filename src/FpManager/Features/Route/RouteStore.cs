@@ -25,8 +25,8 @@ public sealed class RouteStore : IRuleTables
     private readonly RecordTableWriter<RouteRecord> _records;
     private readonly Dictionary<RouteKey, int> _slots = [];
     private readonly Dictionary<uint, int> _counts = [];
-    private readonly Dictionary<uint, int> _broadcasts = [];
-    private bool _broadcastsChanged;
+    private readonly Dictionary<uint, int> _suspects = [];
+    private bool _suspectsChanged;
     private int _shortLocal;
     private readonly NexthopStore _nexthops;
     private readonly FibTrieWriter _tries;
@@ -66,17 +66,17 @@ public sealed class RouteStore : IRuleTables
     public uint Occupancy { get; private set; }
 
     /// <summary>
-    /// There are such prefixes. While a namespace has had no rules but its first three, Linux takes the longest prefix of both
-    /// tables; after that, local's (fib_unmerge). Which it is nobody tells; what local says is Linux's in either case.
+    /// What table local calls local or broadcast address by address: as sources they may be martians, by what the namespace has
+    /// been through (fib_validate_source), which nobody tells.
     /// </summary>
-    public bool LocalFirst => _shortLocal > 0;
+    public IReadOnlyCollection<uint> SuspectSources => _suspects.Keys;
 
-    /// <summary>The addresses of table local that are broadcast: as sources they may be martians.</summary>
-    public IReadOnlyCollection<uint> Broadcasts => _broadcasts.Keys;
+    /// <summary>Table local has such prefixes shorter than an address: every source may be a suspect, and is looked up.</summary>
+    public bool SuspectsAllSources => _shortLocal > 0;
 
     public int MergedRoot => -1;
 
-    /// <summary>Local routes that a person added: Linux then validates sources by a full lookup (fib_validate_source).</summary>
+    /// <summary>Local routes of any table that a person added: Linux then validates sources by a full lookup (fib_has_custom_local_routes).</summary>
     public int CustomLocalRoutes { get; private set; }
 
     public int CountOf(uint table) => _counts.GetValueOrDefault(table);
@@ -239,37 +239,33 @@ public sealed class RouteStore : IRuleTables
 
     private void CountSpecial(in RouteRecord r, int by)
     {
-        const uint Loopback = 127; // never looked up: martians
-        if (r.Table != TableLocal || r.Type == RouteTypes.Unicast)
+        const uint Loopback = 127; // such sources are martians without a lookup
+        CustomLocalRoutes += r.Type == RouteTypes.Local && r.Protocol != ProtocolKernel ? by : 0;
+        if (r.Table != TableLocal || r.Type is not (RouteTypes.Local or RouteTypes.Broadcast) || r.Destination >> 24 == Loopback)
         {
             return;
         }
 
-        CustomLocalRoutes += r.Type == RouteTypes.Local && r.Protocol != ProtocolKernel ? by : 0;
-        if (r.PrefixLength < 32 && r.Destination >> 24 != Loopback)
+        if (r.PrefixLength < 32)
         {
-            bool before = LocalFirst;
             _shortLocal += by;
-            Occupancy += before != LocalFirst ? 1u : 0;
+            return;
         }
-        else if (r.Type == RouteTypes.Broadcast)
-        {
-            int count = _broadcasts.GetValueOrDefault(r.Destination) + by;
-            _broadcasts[r.Destination] = count;
-            if (count == 0)
-            {
-                _broadcasts.Remove(r.Destination);
-            }
 
-            _broadcastsChanged = true;
+        int count = _suspects[r.Destination] = _suspects.GetValueOrDefault(r.Destination) + by;
+        if (count == 0)
+        {
+            _suspects.Remove(r.Destination);
         }
+
+        _suspectsChanged = true;
     }
 
-    /// <summary>Whether Broadcasts has changed since the last call.</summary>
-    public bool TakeBroadcastsChanged()
+    /// <summary>Whether SuspectSources has changed since the last call.</summary>
+    public bool TakeSuspectsChanged()
     {
-        bool changed = _broadcastsChanged;
-        _broadcastsChanged = false;
+        bool changed = _suspectsChanged;
+        _suspectsChanged = false;
         return changed;
     }
 

@@ -6,14 +6,8 @@ public interface IRuleTables
     /// <summary>How many routes a table has.</summary>
     int CountOf(uint table);
 
-    /// <summary>Changes whenever some table gets its first route or loses its last, and with LocalFirst.</summary>
+    /// <summary>Changes whenever some table gets its first route or loses its last.</summary>
     uint Occupancy { get; }
-
-    /// <summary>
-    /// Table local has to be looked up by itself, before main: the merged table doesn't say what Linux does with a prefix of
-    /// local above longer ones of main.
-    /// </summary>
-    bool LocalFirst { get; }
 
     /// <summary>The root slot of the trie into which local and main are merged; -1: they are in DIR-24-8.</summary>
     int MergedRoot { get; }

@@ -65,7 +65,7 @@ internal sealed class RuleCompiler(byte family, IRuleTables tables, Func<string,
         || r.SourcePortLast != ushort.MaxValue || r.DestinationPortLast != ushort.MaxValue;
 
     /// <summary>Nothing but local for all, then main for all: what the merged table says in one lookup.</summary>
-    private bool IsDefault() => _localFirst && !tables.LocalFirst && (_rules.Count == 2 ? _mainSecond : _rules.Count == 1 && tables.CountOf(TableMain) == 0);
+    private bool IsDefault() => _localFirst && (_rules.Count == 2 ? _mainSecond : _rules.Count == 1 && tables.CountOf(TableMain) == 0);
 
     /// <summary>For every packet, and nothing found is suppressed.</summary>
     private static bool IsPlain(CompiledRule r) =>

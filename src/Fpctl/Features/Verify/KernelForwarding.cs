@@ -76,12 +76,13 @@ internal sealed class KernelForwarding
             return;
         }
 
-        foreach ((RouteKey below, int decision) in best.Values)
+        foreach ((ulong prefix, int decision) in prefixes.ToList())
         {
-            if (decision >= 0 && below.Table == KernelNames.TableMain && above.Any(a => a.PrefixLength < below.PrefixLength
-                && ((a.Destination ^ below.Destination) & RouteOrder.Mask(a.PrefixLength)) == 0))
+            (uint destination, int length) = ((uint)(prefix >> 8), (int)(prefix & 0xff));
+            bool local = best.TryGetValue(prefix, out (RouteKey Key, int) b) && b.Key.Table == KernelNames.TableLocal;
+            if (decision >= 0 && !local && above.Any(a => a.PrefixLength < length && ((a.Destination ^ destination) & RouteOrder.Mask(a.PrefixLength)) == 0))
             {
-                prefixes[IntervalMap.Key(below.Destination, below.PrefixLength)] = MayPunt(decision);
+                prefixes[prefix] = MayPunt(decision);
             }
         }
     }

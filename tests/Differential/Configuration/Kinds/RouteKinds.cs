@@ -8,8 +8,7 @@ internal abstract class RouteKind(Family family) : ObjectKind
     /// <summary>A route with this nexthop text; over a live route with the same identity `replace` is used.</summary>
     protected ConfigurationObject Route(Configuration configuration, Dice dice, string type, string nexthop, bool multipath = false)
     {
-        bool local = type is "local " or "broadcast " or "anycast ";
-        string prefix = KnownGaps.LocalTablePrefixes && local ? $"{family.RandomPrefix(dice).Split('/')[0]}/{family.Bits}" : Prefix(configuration, dice), identity = prefix;
+        string prefix = Prefix(configuration, dice), identity = prefix;
         if (family.Bits == 32 && dice.OneIn(15))
         {
             identity += $" tos {dice.Pick("0x04", "0x10", "0x08")}";
@@ -22,7 +21,7 @@ internal abstract class RouteKind(Family family) : ObjectKind
 
         if (dice.OneIn(40))
         {
-            identity += $" table {dice.Pick("default", KnownGaps.LocalUnicastRoutes ? "100" : "local", "100")}";
+            identity += $" table {dice.Pick("default", "local", "100")}";
         }
 
         string key = $"route{family.Suffix} {identity}";
