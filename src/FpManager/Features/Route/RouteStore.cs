@@ -241,7 +241,7 @@ public sealed class RouteStore : IRuleTables
     {
         const uint Loopback = 127; // such sources are martians without a lookup
         CustomLocalRoutes += r.Type == RouteTypes.Local && r.Protocol != ProtocolKernel ? by : 0;
-        if (r.Table != TableLocal || r.Type is not (RouteTypes.Local or RouteTypes.Broadcast) || r.Destination >> 24 == Loopback)
+        if (r.Table != TableLocal || (r.Type != RouteTypes.Local && r.Type != RouteTypes.Broadcast) || r.Destination >> 24 == Loopback)
         {
             return;
         }
