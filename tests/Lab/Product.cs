@@ -77,11 +77,11 @@ public sealed class Product : IDisposable
     /// </summary>
     public CounterReport SettledTotal()
     {
-        Thread.Sleep(250);
+        Thread.Sleep(120);
         CounterReport before = Stats().Total;
         for (int i = 0; i < 20; i++)
         {
-            Thread.Sleep(150);
+            Thread.Sleep(110);
             CounterReport now = Stats().Total;
             if (now.Rx == before.Rx && now.Forwarded == before.Forwarded && now.PuntedTotal == before.PuntedTotal)
             {

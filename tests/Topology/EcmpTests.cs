@@ -14,7 +14,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
     public void WeightsAreKeptWithinTwoPercentOverTenThousandFlows(int policy, int weight0, int weight1)
     {
         const int Flows = 10_000;
-        _ = Product;
+        Begin();
         Router.Sysctl((Policy, $"{policy}"));
         Router.Run($"ip route add 10.72.0.0/16 nexthop via 10.2.0.2 weight {weight0} nexthop via 10.3.0.2 weight {weight1}");
         Product.WaitVerified(3);
@@ -89,7 +89,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
     public void AFlowKeepsItsWayWhateverElseHappens()
     {
         byte[][] frames = [.. Enumerable.Range(0, 500).Select(f => FlowPaths.ByDestination(Lab, f))];
-        _ = Product;
+        Begin();
         Router.Run("ip route add 10.72.0.0/16 nexthop via 10.2.0.2 nexthop via 10.3.0.2");
         Product.WaitVerified(3);
         Dictionary<int, string> before = OursOf(frames);
@@ -130,7 +130,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
     [Fact]
     public void GroupOfObjectsPassesOverAMemberWhoseNeighbourHasFailed()
     {
-        _ = Product;
+        Begin();
         Router.Run("ip neigh replace 10.3.0.9 lladdr 02:00:00:00:09:09 dev r2 nud permanent");
         Router.Run("ip nexthop add id 71 via 10.2.0.2 dev r1");
         Router.Run("ip nexthop add id 72 via 10.3.0.9 dev r2");
@@ -161,7 +161,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
     [InlineData("objects")]
     public void MemberWithoutCarrierIsLeftOutWhenTheSettingSaysSo(string how)
     {
-        _ = Product;
+        Begin();
         Router.Sysctl(("net.ipv4.conf.r2.ignore_routes_with_linkdown", "1"));
         if (how == "route")
         {
@@ -210,7 +210,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
     public void TenThousandGroups()
     {
         const int Groups = 10_000;
-        _ = Product;
+        Begin();
         StringBuilder up = new("nexthop add id 1 via 10.2.0.2 dev r1\nnexthop add id 2 via 10.3.0.2 dev r2\n");
         for (int g = 0; g < Groups; g++)
         {
@@ -232,6 +232,15 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
         Assert.Single(FlowPaths.Shares(left));
         Router.Run("ip nexthop del id 1");
         Product.WaitVerified(20);
+    }
+
+    /// <summary>Both gateways are known, and a test that failed before has left nothing.</summary>
+    private void Begin()
+    {
+        _ = Product;
+        Router.Try("ip route flush root 10.72.0.0/14");
+        Router.Try("ip nexthop flush");
+        Lab.WarmUp();
     }
 
     /// <summary>The ways that the fast path chose: Linux forwarded none of these packets.</summary>

@@ -103,6 +103,7 @@ public class Ipv6Lab : RouterLab
     {
         using PacketSocket client = Client.OpenPacketSocket("c0", Ipv6);
         using PacketSocket server = Server.OpenPacketSocket("s0", Ipv6);
+        client.TakeWhenQuiet(quietSeconds: 0.03); // answers to what was sent before may still be on their way
         client.Send(frame);
         List<string> through = [.. server.TakeWhenQuiet(quietSeconds: 0.2).Where(f => !IsNeighbourDiscovery(f.Bytes)).Select(f => Normal(f.Bytes))];
         return ([.. client.Take().Where(f => !IsNeighbourDiscovery(f.Bytes) && !IsServers(f.Bytes)).Select(f => Normal(f.Bytes))], through);
