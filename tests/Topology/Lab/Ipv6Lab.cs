@@ -32,7 +32,8 @@ public class Ipv6Lab : RouterLab
                 // An address is of use at once; answers to errors are not rationed.
                 ns.Sysctl(
                     ("net.ipv6.conf.default.accept_dad", "0"), ("net.ipv6.conf.all.accept_dad", "0"),
-                    ("net.ipv6.conf.default.disable_ipv6", "0"), ("net.ipv6.conf.all.disable_ipv6", "0"), ("net.ipv6.icmp.ratelimit", "0"));
+                    ("net.ipv6.conf.default.disable_ipv6", "0"), ("net.ipv6.conf.all.disable_ipv6", "0"), ("net.ipv6.icmp.ratelimit", "0"),
+                    ("net.ipv4.icmp_msgs_per_sec", "1000000"), ("net.ipv4.icmp_msgs_burst", "1000000"));
             }
 
             Router.Sysctl(("net.ipv6.conf.all.forwarding", "1"));
@@ -105,7 +106,7 @@ public class Ipv6Lab : RouterLab
         using PacketSocket server = Server.OpenPacketSocket("s0", Ipv6);
         client.TakeWhenQuiet(quietSeconds: 0.03); // answers to what was sent before may still be on their way
         client.Send(frame);
-        List<string> through = [.. server.TakeWhenQuiet(quietSeconds: 0.2).Where(f => !IsNeighbourDiscovery(f.Bytes)).Select(f => Normal(f.Bytes))];
+        List<string> through = [.. server.TakeWhenQuiet(quietSeconds: 0.2).Where(f => !IsNeighbourDiscovery(f.Bytes) && !IsLateUnreachable(f.Bytes)).Select(f => Normal(f.Bytes))];
         return ([.. client.Take().Where(f => !IsNeighbourDiscovery(f.Bytes) && !IsServers(f.Bytes)).Select(f => Normal(f.Bytes))], through);
     }
 
@@ -205,6 +206,9 @@ public class Ipv6Lab : RouterLab
     };
 
     private static bool IsNeighbourDiscovery(byte[] f) => f[20] == 58 && f[54] is >= 133 and <= 136 || f[38] == 0xff && f[20] == 0;
+
+    /// <summary>What the server answered to hosts that don't exist comes back when the router has given up on them: seconds later.</summary>
+    private static bool IsLateUnreachable(byte[] f) => f[20] == 58 && f[54] == 1 && f[55] == 3;
 
     /// <summary>ICMPv6 of the server's own, about a port nobody listens on.</summary>
     private static bool IsServers(byte[] f) => f[20] == 58 && f[54] == 1 && f[55] == 4 && f[22] == 0xfd && f[23] == 9;
