@@ -261,6 +261,16 @@ public sealed unsafe class ForwardingState
             }
         }
 
+        if (batch.Deletes is not null)
+        {
+            Routes.Remove(batch.Deletes);
+        }
+
+        if (batch.Upserts is not null)
+        {
+            room &= Routes.TryUpsert(batch.Upserts, _generation);
+        }
+
         if (Routes.CustomLocalRoutes > 0)
         {
             _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_local_routes
@@ -302,6 +312,16 @@ public sealed unsafe class ForwardingState
             {
                 room &= Routes6.TryUpsert(u.Upsert, _generation);
             }
+        }
+
+        if (batch.Deletes is not null)
+        {
+            room &= Routes6.Remove(batch.Deletes);
+        }
+
+        if (batch.Upserts is not null)
+        {
+            room &= Routes6.TryUpsert(batch.Upserts, _generation);
         }
 
         LookLocalFirst();
@@ -387,9 +407,9 @@ public sealed unsafe class ForwardingState
                 DemoteFull(error);
             }
 
+            ulong now = _vrf->LastChange = MonotonicClock.Nanoseconds;
             if (observed != 0)
             {
-                ulong now = MonotonicClock.Nanoseconds;
                 ulong microseconds = now > observed ? (now - observed) / 1000 : 0;
                 _vrf->Latency[VrfState.BucketOf(microseconds)]++;
                 _vrf->LatencyMax = Math.Max(_vrf->LatencyMax, microseconds);

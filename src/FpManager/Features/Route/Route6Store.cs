@@ -95,34 +95,50 @@ public sealed class Route6Store : IRuleTables
     public bool TryUpsert(Wire.Route6 wire, ulong generation)
     {
         Route6Record r = RecordOf(wire, generation);
-        PrefixKey prefix = PrefixKey.Of(in r);
-        int slot = Find(prefix, in r);
-        bool exists = slot >= 0;
         r.Nexthop = AcquireNexthop(wire);
-        if (r.Nexthop == NexthopStore.None || (!exists && (slot = _records.Allocate()) < 0))
-        {
-            _nexthops.Release(r.Nexthop);
-            return false;
-        }
-
-        int old = exists ? _records[slot].Nexthop : NexthopStore.None;
-        _records.Write(slot, r);
-        if (!exists)
-        {
-            Link(prefix, slot);
-            CountSpecial(in r, +1);
-        }
-
-        bool room = Compile(prefix);
-        _nexthops.Release(old);
+        bool room = r.Nexthop != NexthopStore.None && TryPut(in r);
+        _nexthops.Release(r.Nexthop);
         return room;
     }
 
-    public bool Remove(Wire.Route6Key wire)
+    /// <returns>False when a table is full; what found room is there.</returns>
+    public bool TryUpsert(Wire.Route6Columns wire, ulong generation)
     {
-        Route6Record wanted = IdentityOf(wire);
-        int slot = Find(PrefixKey.Of(in wanted), in wanted);
-        return slot < 0 || Remove(slot);
+        Route6Record[] bodies = [.. wire.Bodies.Select(b => RecordOf(b, generation) with { Nexthop = AcquireNexthop(b) })];
+        ReadOnlySpan<byte> lengths = wire.PrefixLengths.Span;
+        bool room = true;
+        for (int i = 0; i < lengths.Length; i++)
+        {
+            ref Route6Record r = ref bodies[wire.Body[i]];
+            r.Destination = DestinationOf(wire, i);
+            r.PrefixLength = lengths[i];
+            room &= r.Nexthop != NexthopStore.None && TryPut(in r);
+        }
+
+        foreach (Route6Record r in bodies)
+        {
+            _nexthops.Release(r.Nexthop);
+        }
+
+        return room;
+    }
+
+    public bool Remove(Wire.Route6Key wire) => Remove(IdentityOf(wire));
+
+    public bool Remove(Wire.Route6Columns wire)
+    {
+        Route6Record[] bodies = [.. wire.Bodies.Select(b => IdentityOf(b.Key))];
+        ReadOnlySpan<byte> lengths = wire.PrefixLengths.Span;
+        bool room = true;
+        for (int i = 0; i < lengths.Length; i++)
+        {
+            ref Route6Record r = ref bodies[wire.Body[i]];
+            r.Destination = DestinationOf(wire, i);
+            r.PrefixLength = lengths[i];
+            room &= Remove(in r);
+        }
+
+        return room;
     }
 
     public int Sweep(ulong generation)
@@ -163,6 +179,40 @@ public sealed class Route6Store : IRuleTables
         prefixes.Where(p => Best(p, table) != NexthopStore.None).Select(p => (p.Fib, (int)p.Length)),
         (key, length) => Best(new PrefixKey(key.High, key.Low, PrefixTableOf(table), (byte)length), table),
         out complete);
+
+    private static IpAddress DestinationOf(Wire.Route6Columns wire, int row) =>
+        new(wire.DestinationsHigh[row], wire.DestinationsLow.Count == 0 ? 0 : wire.DestinationsLow[row]);
+
+    /// <summary>Takes a reference of its own to the nexthop.</summary>
+    private bool TryPut(in Route6Record r)
+    {
+        PrefixKey prefix = PrefixKey.Of(in r);
+        int slot = Find(prefix, in r);
+        bool exists = slot >= 0;
+        if (!exists && (slot = _records.Allocate()) < 0)
+        {
+            return false;
+        }
+
+        int old = exists ? _records[slot].Nexthop : NexthopStore.None;
+        _records.Write(slot, r);
+        _nexthops.AddReference(r.Nexthop);
+        if (!exists)
+        {
+            Link(prefix, slot);
+            CountSpecial(in r, +1);
+        }
+
+        bool room = Compile(prefix);
+        _nexthops.Release(old);
+        return room;
+    }
+
+    private bool Remove(in Route6Record wanted)
+    {
+        int slot = Find(PrefixKey.Of(in wanted), in wanted);
+        return slot < 0 || Remove(slot);
+    }
 
     private static uint PrefixTableOf(uint table) => table is RouteStore.TableLocal or MainAlone ? RouteStore.TableMain : table;
 

@@ -59,6 +59,7 @@ internal static class StatisticsJson
         w.WriteNumber("max", LatencyHistogram.Maximum(s.Latency, s.LatencyMax));
         w.WriteNumber("count", LatencyHistogram.Total(s.Latency));
         w.WriteEndObject();
+        w.WriteNumber("lastChange", s.LastChange);
         w.WriteNumber("resyncs", s.Resyncs);
         w.WriteNumber("overruns", s.Overruns);
         w.WriteEndObject();

@@ -65,6 +65,9 @@ internal sealed unsafe class StatisticsSnapshot
 
     public ulong LatencyMax { get; set; }
 
+    /// <summary>CLOCK_MONOTONIC nanoseconds when the last change was in the tables.</summary>
+    public ulong LastChange { get; set; }
+
     public ulong Resyncs { get; set; }
 
     public ulong Overruns { get; set; }
@@ -79,6 +82,7 @@ internal sealed unsafe class StatisticsSnapshot
         VrfState* v = tables.Vrf;
         s.Latency = new ReadOnlySpan<ulong>(v->Latency, VrfState.LatencyBuckets).ToArray();
         s.LatencyMax = v->LatencyMax;
+        s.LastChange = v->LastChange;
         s.Resyncs = v->Resyncs;
         s.Overruns = v->Overruns;
         FastPathState* f = tables.FastPath;
@@ -127,6 +131,7 @@ internal sealed unsafe class StatisticsSnapshot
         Latency = baseline.Latency.Length == Latency.Length && Latency.Zip(baseline.Latency).All(p => p.First >= p.Second)
             ? [.. Latency.Zip(baseline.Latency, (a, b) => a - b)] : Latency,
         LatencyMax = LatencyMax,
+        LastChange = LastChange,
         Resyncs = Resyncs >= baseline.Resyncs ? Resyncs - baseline.Resyncs : Resyncs,
         Overruns = Overruns >= baseline.Overruns ? Overruns - baseline.Overruns : Overruns,
         FptunInjected = FptunInjected >= baseline.FptunInjected ? FptunInjected - baseline.FptunInjected : FptunInjected,

@@ -59,6 +59,9 @@ public unsafe struct VrfState
     public ulong LatencyMax;
     public fixed ulong Latency[LatencyBuckets];
 
+    /// <summary>CLOCK_MONOTONIC nanoseconds when the last batch was in the tables.</summary>
+    public ulong LastChange;
+
     /// <summary>Eight buckets to the octave.</summary>
     public static int BucketOf(ulong microseconds)
     {
