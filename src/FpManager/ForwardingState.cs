@@ -121,6 +121,7 @@ public sealed unsafe class ForwardingState
         {
             _generation = Math.Max(m.Generation, 1);
             _fullDuringSync = false;
+            Routes.Audit = Routes6.Audit = m.Audit ? new AuditCount() : null;
             _syncing.Clear();
             _syncing.UnionWith(m.Kinds.Count > 0 ? m.Kinds : Enum.GetValues<Wire.ObjectKind>());
         }
@@ -161,6 +162,19 @@ public sealed unsafe class ForwardingState
 
             Heard();
 
+            if (Routes.Audit is AuditCount audit)
+            {
+                Routes.Audit = Routes6.Audit = null;
+                _vrf->AuditRuns++;
+                _vrf->AuditChecked += m.Checked;
+                _vrf->AuditRepaired += m.Repaired + (ulong)(swept + audit.Mended + Nexthops.Repair());
+                _vrf->AuditLast = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+            }
+            else
+            {
+                _vrf->Resyncs++;
+            }
+
             if (m.Reason == RepairReason)
             {
                 Repaired += Nexthops.Repair() + Routes.Repair() + Routes6.Repair();
@@ -168,7 +182,6 @@ public sealed unsafe class ForwardingState
             }
 
             _syncing.Clear();
-            _vrf->Resyncs++;
             _segments.Vrf.Header.Generation = _generation;
             Changed();
             Volatile.Write(ref _vrf->EverSynchronized, 1);

@@ -53,6 +53,18 @@ internal sealed class FakeFpManager : IDisposable
         }
     }
 
+    /// <summary>What the last audit said.</summary>
+    public EndSync? Audited { get; private set; }
+
+    /// <summary>Loses an object, as if its update had been damaged.</summary>
+    public void Lose(ObjectKind kind, Func<object, bool> which)
+    {
+        lock (_lock)
+        {
+            _objects.Remove(_objects.First(o => o.Key.Kind == kind && which(o.Value.Value)).Key);
+        }
+    }
+
     public SyncState State
     {
         get
@@ -141,6 +153,7 @@ internal sealed class FakeFpManager : IDisposable
                     }
 
                     _synchronizations.Add(end.Reason);
+                    Audited = end.Reason == "audit" ? end : Audited;
                     Synchronizing = false;
                     break;
                 case FpcType.SyncState:

@@ -25,7 +25,7 @@ internal sealed class Router : IDisposable
     private readonly Thread _thread;
     private readonly RtnetlinkDump _dump;
 
-    public Router(int receiveBuffer = EnoughReceiveBuffer, TimeSpan? noSpaceRetry = null, bool ipv6 = false)
+    public Router(int receiveBuffer = EnoughReceiveBuffer, TimeSpan? noSpaceRetry = null, bool ipv6 = false, TimeSpan audit = default)
     {
         Run("ip", $"netns add {_name}");
         try
@@ -43,7 +43,7 @@ internal sealed class Router : IDisposable
 
             _dump = RtnetlinkDump.InNamespace(NamespacePath);
             Manager = new FakeFpManager();
-            _engine = new SyncLoop(Manager.Endpoint, receiveBuffer, _log) { FirstNoSpaceRetry = noSpaceRetry };
+            _engine = new SyncLoop(Manager.Endpoint, receiveBuffer, _log) { FirstNoSpaceRetry = noSpaceRetry, AuditPeriod = audit };
             _thread = NetworkNamespace.Run(NamespacePath, () =>
             {
                 Thread t = new(_engine.Run) { IsBackground = true };

@@ -101,6 +101,18 @@ public sealed unsafe class Fib4Writer
         return true;
     }
 
+    /// <summary>The first address of a prefix is answered by it, or by a longer one.</summary>
+    public bool Holds(uint prefix, int length, int nexthop)
+    {
+        uint e = _table24[prefix >> 8];
+        if ((e & Fib4Reader.GroupFlag) != 0)
+        {
+            e = (e & Fib4Reader.IndexMask) < (uint)_groupHighWater ? Group(e)[prefix & 0xff] : 0;
+        }
+
+        return Depth(e) > length || e == Entry(length, nexthop);
+    }
+
     /// <summary>Takes a prefix away; <paramref name="parent"/> is the entry of the longest shorter prefix over it, or 0.</summary>
     public void Remove(uint prefix, int length, uint parent)
     {

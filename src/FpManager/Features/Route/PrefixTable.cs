@@ -114,6 +114,20 @@ internal sealed class PrefixTable
         return room & Shadow(destination, length, local);
     }
 
+    /// <summary>Puts a prefix into the FIB again if it isn't there as it should be.</summary>
+    /// <returns>True when all was right.</returns>
+    public bool TryMend(uint destination, byte length)
+    {
+        int nexthop = NexthopOf(destination, length);
+        if (nexthop == NexthopStore.None || _fib.Holds(destination, length, nexthop))
+        {
+            return true;
+        }
+
+        _fib.TrySet(destination, length, nexthop, added: false);
+        return false;
+    }
+
     /// <summary>Gives back memory that a withdrawn table took.</summary>
     public void Trim() => _prefixes.Trim();
 

@@ -50,6 +50,9 @@ public sealed class Route6Store : IRuleTables
             new(r.Destination.High, r.Destination.Low, r.Table == RouteStore.TableLocal ? RouteStore.TableMain : r.Table, r.PrefixLength);
     }
 
+    /// <summary>Set while a synchronization is an audit.</summary>
+    public AuditCount? Audit { get; set; }
+
     public int Count => _records.Reader.Count;
 
     public uint Occupancy { get; private set; }
@@ -194,6 +197,11 @@ public sealed class Route6Store : IRuleTables
             return false;
         }
 
+        if (Audit is not null && !(exists && IsRight(prefix, in r, _records[slot])))
+        {
+            Audit.Mended++; // Compile, below, looks into the tries in any case
+        }
+
         int old = exists ? _records[slot].Nexthop : NexthopStore.None;
         _records.Write(slot, r);
         _nexthops.AddReference(r.Nexthop);
@@ -206,6 +214,14 @@ public sealed class Route6Store : IRuleTables
         bool room = Compile(prefix);
         _nexthops.Release(old);
         return room;
+    }
+
+    private bool IsRight(PrefixKey prefix, in Route6Record wanted, Route6Record have)
+    {
+        have.Generation = wanted.Generation;
+        int best = Best(prefix, prefix.Table), root = Root(prefix.Table);
+        return MemoryMarshal.AsBytes(new ReadOnlySpan<Route6Record>(in wanted)).SequenceEqual(MemoryMarshal.AsBytes(new ReadOnlySpan<Route6Record>(in have)))
+            && (best == NexthopStore.None || root < 0 || _tries.Get(root, prefix.Fib, prefix.Length) == best);
     }
 
     private bool Remove(in Route6Record wanted)

@@ -59,6 +59,9 @@ public sealed class RouteStore : IRuleTables
         public int References { get; set; }
     }
 
+    /// <summary>Set while a synchronization is an audit.</summary>
+    public AuditCount? Audit { get; set; }
+
     public int Count => _records.Reader.Count;
 
     public uint Occupancy { get; private set; }
@@ -233,6 +236,11 @@ public sealed class RouteStore : IRuleTables
     private bool TryPut(in RouteRecord r)
     {
         int slot = Find(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric);
+        if (Audit is not null && (slot < 0 || !IsRight(in r, _records[slot])))
+        {
+            Audit.Mended++;
+        }
+
         if (slot < 0)
         {
             slot = _records.Allocate();
@@ -260,6 +268,15 @@ public sealed class RouteStore : IRuleTables
         bool room = Compile(in r);
         _nexthops.Release(old.Nexthop);
         return room;
+    }
+
+    /// <summary>The record says what it should, and so does what is compiled from it; the latter is mended here.</summary>
+    private bool IsRight(in RouteRecord wanted, RouteRecord have)
+    {
+        have.Generation = wanted.Generation;
+        bool right = MemoryMarshal.AsBytes(new ReadOnlySpan<RouteRecord>(in wanted)).SequenceEqual(MemoryMarshal.AsBytes(new ReadOnlySpan<RouteRecord>(in have)));
+        return (!IsMerged(wanted.Table) || _merged.TryMend(wanted.Destination, wanted.PrefixLength))
+            & (Own(wanted.Table)?.TryMend(wanted.Destination, wanted.PrefixLength) ?? true) & right;
     }
 
     private int Find(uint table, uint destination, byte length, byte tos, uint metric) =>

@@ -64,6 +64,21 @@ internal static class StatisticsJson
         w.WriteNumber("overruns", s.Overruns);
         w.WriteEndObject();
 
+        w.WriteStartObject("audit");
+        w.WriteNumber("runs", s.Audit.Runs);
+        w.WriteNumber("checked", s.Audit.Checked);
+        w.WriteNumber("repaired", s.Audit.Repaired);
+        if (s.Audit.Last is DateTimeOffset last)
+        {
+            w.WriteString("last", last);
+        }
+        else
+        {
+            w.WriteNull("last");
+        }
+
+        w.WriteEndObject();
+
         WriteFrames(w, Sum(s, x => x.Frames), Sum(s, x => x.FramesInUse), Sum(s, x => x.FramesLost));
 
         w.WriteStartObject("fptun");

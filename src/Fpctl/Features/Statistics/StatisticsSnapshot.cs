@@ -52,6 +52,9 @@ internal sealed class WorkerSnapshot
     private static ulong Since(ulong now, ulong? then) => then is ulong t && now >= t ? now - t : now;
 }
 
+/// <summary>Of the slow continuous audit, since the tables were made; `stats --reset` doesn't touch it.</summary>
+internal sealed record AuditSnapshot(ulong Runs, ulong Checked, ulong Repaired, DateTimeOffset? Last);
+
 /// <summary>Every counter of an instance at one moment; also what `stats --reset` keeps as the baseline.</summary>
 internal sealed unsafe class StatisticsSnapshot
 {
@@ -72,6 +75,8 @@ internal sealed unsafe class StatisticsSnapshot
 
     public ulong Overruns { get; set; }
 
+    public AuditSnapshot Audit { get; set; } = new(0, 0, 0, null);
+
     public ulong FptunInjected { get; set; }
 
     public ulong FptunInvalid { get; set; }
@@ -85,6 +90,7 @@ internal sealed unsafe class StatisticsSnapshot
         s.LastChange = v->LastChange;
         s.Resyncs = v->Resyncs;
         s.Overruns = v->Overruns;
+        s.Audit = new(v->AuditRuns, v->AuditChecked, v->AuditRepaired, v->AuditLast == 0 ? null : DateTimeOffset.FromUnixTimeSeconds(v->AuditLast));
         FastPathState* f = tables.FastPath;
         if (f is null)
         {
@@ -132,6 +138,7 @@ internal sealed unsafe class StatisticsSnapshot
             ? [.. Latency.Zip(baseline.Latency, (a, b) => a - b)] : Latency,
         LatencyMax = LatencyMax,
         LastChange = LastChange,
+        Audit = Audit,
         Resyncs = Resyncs >= baseline.Resyncs ? Resyncs - baseline.Resyncs : Resyncs,
         Overruns = Overruns >= baseline.Overruns ? Overruns - baseline.Overruns : Overruns,
         FptunInjected = FptunInjected >= baseline.FptunInjected ? FptunInjected - baseline.FptunInjected : FptunInjected,
