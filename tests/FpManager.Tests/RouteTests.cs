@@ -1,3 +1,4 @@
+using FastPathSync.FpManager.Memory;
 using FastPathSync.SharedMemory.Tables;
 using Wire = FastPathSync.Fpc.Protocol;
 
@@ -35,6 +36,24 @@ public sealed class RouteTests
         Assert.Equal("port 1 to 07", t.Verdict("10.2.0.7"));
         Assert.Equal("port 1 to 08", t.Verdict("10.2.0.8"));
         Assert.Equal("punt no-neighbour", t.Verdict("10.2.0.9"));
+    }
+
+    [Fact]
+    public void AVrfWithoutPortsKeepsItsFibAlsoOverARestart()
+    {
+        using Tables t = new Tables(ConfigurationSegments.CreatePrivate(VrfSizes.Small)).Standard().Route("10.9.0.0/16", Tables.Via("10.2.0.2")).Neighbour("10.2.0.2", mac: 2);
+        string wanted = t.Verdict("10.9.1.1");
+        Assert.NotEqual("punt no-route", wanted);
+        Tables again = new(t.Segments);
+        foreach (Tables tables in (Tables[])[t, again])
+        {
+            for (int i = 0; i < 3; i++)
+            {
+                tables.State.Tick();
+            }
+
+            Assert.Equal(wanted, tables.Verdict("10.9.1.1"));
+        }
     }
 
     [Fact]

@@ -180,7 +180,9 @@ internal sealed unsafe class Tables : IDisposable
 
     public NexthopWord Lookup(string address)
     {
-        uint leaf = Fib4Segment.Reader(Segments.Fib4).Lookup(Ip(address));
+        uint leaf = Segments.HasFib4
+            ? Fib4Segment.Reader(Segments.Fib4).Lookup(Ip(address))
+            : (uint)FibEntry.Nexthop(State.Tries.Reader.Lookup(State.Tries.Reader.Find(FibFamily.Ipv4, 254), Ip(address)));
         return new NexthopWord(NexthopSegment.Words(Segments.Nexthop)[leaf]);
     }
 

@@ -23,6 +23,9 @@ internal sealed class Configuration
 
     public IReadOnlyList<string> Sources(Family family) => [.. _live.SelectMany(o => o.Sources).Where(t => t.Contains(':', StringComparison.Ordinal) == (family.Bits == 128))];
 
+    /// <summary>MTUs that packets may meet: of ports, and of routes.</summary>
+    public IReadOnlyList<int> Mtus => [RouterPair.Mtu, .. _live.Where(o => o.Mtu > 0).Select(o => o.Mtu)];
+
     /// <summary>Forgets all objects and begins again with the address plan.</summary>
     public List<Change> Begin()
     {

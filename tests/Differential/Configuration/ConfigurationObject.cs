@@ -27,6 +27,9 @@ internal sealed class ConfigurationObject(string kind, string key, string[] add,
     /// <summary>Several legal ways: flows are spread over them.</summary>
     public bool Multipath { get; init; }
 
+    /// <summary>What it lets packets be long, 0: it says nothing about that.</summary>
+    public int Mtu { get; init; }
+
     public override string ToString() => string.Join("; ", add);
 }
 

@@ -6,6 +6,7 @@ namespace FastPathSync.Differential;
 /// <summary>Makes up packets: sound ones of every kind and length, odd ones, and broken ones.</summary>
 internal sealed class PacketFactory(Configuration configuration, Dice dice)
 {
+    private static readonly int[] s_portMtu = [RouterPair.Mtu];
     private readonly Aim _aim = new(configuration, dice);
 
     public Probe Next(int number)
@@ -71,7 +72,7 @@ internal sealed class PacketFactory(Configuration configuration, Dice dice)
             headers?.Invoke(b);
         }
 
-        Transport(b, family, protocol, sourcePort, destinationPort, Payload(b.Length - network, tag));
+        Transport(b, family, protocol, sourcePort, destinationPort, Payload(b.Length - network + (protocol switch { 17 or 1 or 58 => 8, 6 => 20, _ => 0 }), tag));
         byte[] padding = dice.OneIn(8) ? dice.Bytes(dice.Between(1, 40)) : [];
         return (port, kind, b.Build(padding));
     }
@@ -103,7 +104,10 @@ internal sealed class PacketFactory(Configuration configuration, Dice dice)
         }
     }
 
-    /// <summary>The tag and more, so that the packet is nothing, short, near one of the MTUs in use, or of any length.</summary>
+    /// <summary>
+    /// The tag and more, so that the packet is nothing, short, near one of the MTUs in use (mostly exactly as long, or one byte
+    /// longer), or of any length.
+    /// </summary>
     private byte[] Payload(int headers, byte[] tag)
     {
         if (dice.OneIn(12))
@@ -113,10 +117,10 @@ internal sealed class PacketFactory(Configuration configuration, Dice dice)
 
         int total = dice.Below(10) switch
         {
-            < 5 => dice.Between(headers + 28, headers + 100),
-            5 or 6 => dice.Pick(1500, 1400, 1300, 1280, 1492, 600, 2000, 576) + dice.Pick(-1, 0, 0, 0, 1, 1, 2, 4, 5),
-            _ => dice.Between(headers + 28, 1500),
+            < 5 => dice.Between(headers + 20, headers + 92),
+            < 8 => dice.PickFrom(dice.OneIn(2) ? s_portMtu : configuration.Mtus) + dice.Pick(-1, 0, 0, 0, 1, 1, 1, 2, 4, 5),
+            _ => dice.Between(headers + 20, RouterPair.Mtu),
         };
-        return [.. tag, .. dice.Bytes(Math.Max(0, total - headers - 8 - 8))];
+        return [.. tag, .. dice.Bytes(Math.Max(0, total - headers - tag.Length))];
     }
 }

@@ -50,7 +50,7 @@ internal static class Baseline
         commands.AddRange("ip link set lo down", "ip -4 address flush dev lo", "ip -6 address flush dev lo", "ip link set lo up");
         commands.AddRange(Ports(p => $"wire ip link set {{far}}{p} up"));
         commands.AddRange(Ports(p => $"ip link set p{p} down"));
-        commands.AddRange(Ports(p => $"ip link set p{p} mtu 1500"));
+        commands.AddRange(Ports(p => $"ip link set p{p} mtu {RouterPair.Mtu}"));
         commands.AddRange(Ports(p => $"ip -4 address flush dev p{p}"));
         commands.AddRange(Ports(p => $"ip -4 neighbor flush dev p{p} nud all"));
         commands.AddRange(Sysctls());

@@ -9,7 +9,7 @@ namespace FastPathSync.Differential;
 /// </summary>
 internal sealed partial class RouterPair : IDisposable
 {
-    public const int Ports = 4;
+    public const int Ports = 4, Mtu = 1500;
     private const int FirstIfIndex = 100;
     private readonly Lab _lab = new();
     private readonly LabNamespace _wireNamespace;

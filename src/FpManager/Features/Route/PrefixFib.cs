@@ -78,9 +78,9 @@ internal sealed unsafe class MergedFib(Fib4Writer fib, NexthopStore nexthops) : 
 }
 
 /// <summary>In a VRF without ports: local and main as one table in a trie of a few pages; 0.0.0.0/0 is nexthop 0 here too.</summary>
-internal sealed class SmallFib(FibTrieWriter tries, NexthopStore nexthops) : IPrefixFib
+internal sealed class SmallFib(FibTrieWriter tries, int root, NexthopStore nexthops) : IPrefixFib
 {
-    private readonly TrieFib _trie = new(tries, tries.Open(FibFamily.Ipv4, RouteStore.TableMain));
+    private readonly TrieFib _trie = new(tries, root);
 
     public bool TrySet(uint destination, int length, int nexthop, bool added)
     {

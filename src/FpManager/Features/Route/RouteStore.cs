@@ -34,6 +34,7 @@ public sealed class RouteStore : IRuleTables
     private readonly RoutePunts _punts;
     private readonly RouteChains _ownChains = new();
     private readonly PrefixTable _merged;
+    private readonly int _mergedTrie;
     private readonly Dictionary<uint, OwnTable> _own = [];
 
     /// <param name="fib">Where local and main are merged; null: in a trie, which in a VRF without ports is enough.</param>
@@ -44,7 +45,9 @@ public sealed class RouteStore : IRuleTables
         _tries = tries;
         _reclaimer = reclaimer;
         _punts = new RoutePunts(nexthops);
-        _merged = new PrefixTable(_records, new RouteChains(), nexthops, _punts, fib is null ? new SmallFib(tries, nexthops) : new MergedFib(fib, nexthops), merged: true);
+        _mergedTrie = fib is null ? tries.Open(FibFamily.Ipv4, TableMain) : -1;
+        IPrefixFib merged = fib is null ? new SmallFib(tries, _mergedTrie, nexthops) : new MergedFib(fib, nexthops);
+        _merged = new PrefixTable(_records, new RouteChains(), nexthops, _punts, merged, merged: true);
         Restore(fib);
     }
 
@@ -135,7 +138,7 @@ public sealed class RouteStore : IRuleTables
         for (int root = 0; root < reader.Header->Roots; root++)
         {
             int stale = root;
-            if (reader.Roots[root].Family == FibFamily.Ipv4 && _own.Values.All(o => o.Root != stale))
+            if (reader.Roots[root].Family == FibFamily.Ipv4 && root != _mergedTrie && _own.Values.All(o => o.Root != stale))
             {
                 _reclaimer.Retire(() => _tries.Close(stale));
             }

@@ -33,7 +33,7 @@ internal sealed class MtuKind : ObjectKind
     public override ConfigurationObject? MakeUp(Configuration configuration, Dice dice)
     {
         int port = dice.Below(RouterPair.Ports), mtu = dice.Pick(1280, 1300, 1400, 1400, 1492, 600, 2000);
-        return new ConfigurationObject(Name, $"mtu p{port}", [$"ip link set p{port} mtu {mtu}"], [$"ip link set p{port} mtu 1500"]) { TakesOthersAlong = mtu < 1280 };
+        return new ConfigurationObject(Name, $"mtu p{port}", [$"ip link set p{port} mtu {mtu}"], [$"ip link set p{port} mtu {RouterPair.Mtu}"]) { TakesOthersAlong = mtu < 1280, Mtu = mtu };
     }
 }
 

@@ -31,10 +31,11 @@ internal abstract class RouteKind(Family family) : ObjectKind
             verb = "append";
         }
 
+        int mtu = dice.Pick(1400, 1300, 1280, 600);
         string extra = dice.Below(12) switch
         {
-            0 => $" mtu {dice.Pick(1400, 1300, 1280, 600)}",
-            1 => $" mtu lock {dice.Pick(1400, 1300)}",
+            0 => $" mtu {mtu}",
+            1 => $" mtu lock {mtu}",
             2 => $" proto {dice.Pick("bird", "static", "186")}",
             3 when family.Bits == 32 => " src 10.0.0.1",
             4 => " advmss 1000",
@@ -49,6 +50,7 @@ internal abstract class RouteKind(Family family) : ObjectKind
         {
             Targets = [prefix],
             Multipath = multipath,
+            Mtu = extra.StartsWith(" mtu", StringComparison.Ordinal) ? mtu : 0,
         };
     }
 
