@@ -60,6 +60,9 @@ public sealed class Lab : IDisposable
         }
     }
 
+    /// <summary>What the kernels of its namespaces have counted of ICMP, rationing included: who answered, and who didn't.</summary>
+    public string IcmpCounters => string.Join('\n', _namespaces.Select(n => $"{n.Name}: {n.IcmpCounters()}"));
+
     public LabNamespace AddNamespace(string role)
     {
         LabNamespace ns = new(this, Prefix + role);
@@ -102,7 +105,7 @@ public sealed class Lab : IDisposable
         CommandResult result = Command.Run(words, input, timeout);
         if (!result.Ok)
         {
-            Note($"#   exit code {result.ExitCode}: {result.Error.Trim()}");
+            Note($"#   exit code {result.ExitCode}: {string.Join(" / ", result.Error.Trim().Split('\n').Take(4))}");
         }
 
         return result;

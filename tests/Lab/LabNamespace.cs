@@ -67,6 +67,24 @@ public sealed class LabNamespace(Lab lab, string name)
         return ulong.Parse(lines[1][Array.IndexOf(lines[0], counter)], CultureInfo.InvariantCulture);
     }
 
+    /// <summary>Those that aren't zero; a namespace that is gone has none.</summary>
+    public string IcmpCounters()
+    {
+        if (!File.Exists($"/run/netns/{name}"))
+        {
+            return "gone";
+        }
+
+        string[][] old = [.. Inside(() => File.ReadAllLines("/proc/thread-self/net/snmp")).Where(l => l.StartsWith("Icmp:", StringComparison.Ordinal)).Select(l => l.Split(' '))];
+        string[] pairs = Inside(() => File.Exists("/proc/thread-self/net/snmp6") ? File.ReadAllLines("/proc/thread-self/net/snmp6") : []);
+        return string.Join(
+            ", ",
+            [
+                .. old[0].Zip(old[1]).Where(c => c is not (_, "0" or "Icmp:")).Select(c => $"Icmp{c.First} {c.Second}"),
+                .. pairs.Select(l => l.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).Where(w => w is [['I', 'c', 'm', 'p', ..], not "0"]).Select(w => $"{w[0]} {w[1]}"),
+            ]);
+    }
+
     public PacketSocket OpenPacketSocket(string ifname, ushort etherType = 0x0800) => PacketSocket.Open(this, ifname, etherType);
 
     private List<string> Inside(IEnumerable<string> words) => ["ip", "netns", "exec", name, .. words];

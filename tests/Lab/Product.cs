@@ -142,6 +142,19 @@ public sealed class Product : IDisposable
             f => $"--- {Path.GetFileName(f)}\n{string.Join('\n', File.ReadLines(f).TakeLast(15))}\n"));
     }
 
+    /// <summary>Its counters that aren't zero; what went wrong, when it can't tell.</summary>
+    public string Counters()
+    {
+        try
+        {
+            return Stats().Total.Describe();
+        }
+        catch (Exception e) when (e is InvalidOperationException or TimeoutException or JsonException)
+        {
+            return e.Message;
+        }
+    }
+
     /// <summary>Stops it if it runs, and takes the rest away by force.</summary>
     public void Dispose()
     {
