@@ -31,6 +31,12 @@ public sealed class Cascade
     /// <summary>Nexthop objects, groups included, that exist no more.</summary>
     public HashSet<uint> DeadNexthops { get; } = [];
 
+    /// <summary>
+    /// Something happened to a link's IPv6 of which the message was written too early: rtnetlink_event (net/core/rtnetlink.c) tells of a
+    /// new MTU before addrconf_notify (net/ipv6/addrconf.c) has acted on it.
+    /// </summary>
+    public bool DoubtsIpv6OfLinks { get; set; }
+
     /// <summary>Nexthop objects die with their interfaces; set by the feature, called before Routes.</summary>
     public Action? Nexthops { get; set; }
 

@@ -13,6 +13,7 @@ internal sealed class FakeFpManager : IDisposable
     private readonly Socket _listener;
     private readonly Lock _lock = new();
     private readonly Dictionary<(ObjectKind Kind, object Key), (object Value, ulong Generation)> _objects = [];
+    private readonly List<(ObjectKind Kind, object Value)> _heard = [];
     private readonly List<string> _synchronizations = [];
     private ulong _generation;
     private FpcConnection? _connection;
@@ -61,6 +62,15 @@ internal sealed class FakeFpManager : IDisposable
             {
                 return _state;
             }
+        }
+    }
+
+    /// <summary>Every change of an object of a kind, in order.</summary>
+    public List<T> Heard<T>(ObjectKind kind)
+    {
+        lock (_lock)
+        {
+            return [.. _heard.Where(h => h.Kind == kind).Select(h => (T)h.Value)];
         }
     }
 
@@ -209,6 +219,7 @@ internal sealed class FakeFpManager : IDisposable
         }
         else
         {
+            _heard.Add((kind, value));
             _objects[(kind, key)] = (value, _generation);
         }
     }

@@ -27,6 +27,20 @@ public sealed class Ipv6SyncTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void ANewMtuIsNeverToldWithoutWhatItDoesToIpv6()
+    {
+        using Router r = new(ipv6: true);
+        r.Agree();
+        r.Ip("link set r0 mtu 1400");
+        r.Agree();
+        r.Ip("link set r0 mtu 1200");
+        r.Agree();
+        Assert.Equal(0u, r.Interface("r0").Mtu6); // too small for IPv6 (RFC 8200, 5)
+        Assert.DoesNotContain(
+            r.Manager.Heard<Interface>(ObjectKind.Interface), i => i.Name == "r0" && i.Mtu6 != (i.Mtu < 1280 ? 0 : i.Mtu));
+    }
+
+    [Fact]
     public void SiblingsJoinAndLeaveOneMultipathRoute()
     {
         using Router r = new(ipv6: true);

@@ -22,9 +22,15 @@ internal sealed class MutationRun(RunOptions options)
         }
 
         List<(string Name, bool Caught)> results = [];
+        Console.WriteLine($"mutations: seed {options.Seed}, {CasesEach} cases each");
         try
         {
             Copy();
+            if (Oracle() is { ExitCode: not 0 } unbroken)
+            {
+                throw new HarnessException($"the product as it is doesn't pass, so nothing is proven by breaking it:\n{unbroken.Output}{unbroken.Error}");
+            }
+
             foreach (Mutation mutation in chosen)
             {
                 // Applied and put back before anything is built: an outdated list is found out in a second.

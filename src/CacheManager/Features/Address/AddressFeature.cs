@@ -34,6 +34,7 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
             return EventOutcome.Ignored;
         }
 
+        cascade.DoubtsIpv6OfLinks |= m.Family == Rtm.AF_INET6; // disable_ipv6 takes the addresses
         AddressKey key = KeyOf(m);
         if (message.Type == Rtm.RTM_NEWADDR)
         {

@@ -39,7 +39,7 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
 
     public bool IgnoresRoutesWithLinkDown6(int index) => Cache.TryGetValue((uint)index, out Wire.Interface? i) && i.IgnoreRoutesWithLinkdown6;
 
-    /// <summary>Asks for what the kernel never announces: net.ipv6.conf.IF.mtu and disable_ipv6.</summary>
+    /// <summary>Asks for what the kernel announces too early or never: net.ipv6.conf.IF.mtu and disable_ipv6.</summary>
     public void PollIpv6(NetlinkSocket socket) => NetlinkDump.Run(socket, LinkMessage.Dump, () => { }, Urgent, (scoped in NetlinkMessage m) =>
     {
         if (LinkMessage.TryParse(in m, out LinkMessage? now) && _links.TryGetValue(now.Index, out LinkMessage? known)
@@ -82,12 +82,22 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
         else
         {
             _links[link.Index] = link;
+            cascade.DoubtsIpv6OfLinks |= before is not null && before.Mtu != link.Mtu;
             Put((uint)link.Index, Join(link));
             NoteTransition(before, link);
         }
 
         _changed = true;
         return EventOutcome.Applied;
+    }
+
+    public override void Complete(NetlinkSocket socket)
+    {
+        if (cascade.DoubtsIpv6OfLinks)
+        {
+            cascade.DoubtsIpv6OfLinks = false;
+            PollIpv6(socket); // answered once whoever makes the change has let go of the RTNL
+        }
     }
 
     public override int Refresh(NetlinkSocket socket)
@@ -158,6 +168,7 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
             return EventOutcome.Ignored;
         }
 
+        cascade.DoubtsIpv6OfLinks |= conf.Family == Rtm.AF_INET6;
         (byte, int) key = (conf.Family, conf.Index);
         if (message.Type == Rtm.RTM_DELNETCONF)
         {
