@@ -18,7 +18,7 @@ internal sealed class Redirects
 
     private bool Repeated(Emission e) => Is(e) && _told[0].Contains(Host(e)) && _told[1].Contains(Host(e));
 
-    private static bool Is(Emission e) =>
+    public static bool Is(Emission e) =>
         (e.Bytes.Length > 34 && e.Bytes[12] == 8 && e.Bytes[13] == 0 && e.Bytes[23] == 1 && e.Bytes[34] == 5)
         || (e.Bytes.Length > 54 && e.Bytes[12] == 0x86 && e.Bytes[20] == 58 && e.Bytes[54] == 137);
 

@@ -92,6 +92,7 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
     private Judge.Verdict Send(List<Probe> probes)
     {
         Cases += probes.Count;
+        HashSet<string> resolved = [.. _configuration.Live.Any(o => o.Multipath) ? Resolved() : []];
         Judge.Verdict verdict = _judge.Try(probes);
         if (!verdict.Difference.Equal)
         {
@@ -99,7 +100,8 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
         }
 
         bool addressesOnly = !_configuration.Live.Any(o => o.Key.Contains("hash_policy", StringComparison.Ordinal) || o.Kind.StartsWith("rule", StringComparison.Ordinal));
-        _stability.Note(probes, verdict.Kernel, verdict.Product, addressesOnly);
+        List<Probe> settled = [.. probes.Where(p => resolved.Count > 0 && _judge.Paths.Of(p).All(w => w.Mac is not null && resolved.Contains($"p{w.Port} {w.Mac}")))];
+        _stability.Note(settled, verdict.Kernel, verdict.Product, addressesOnly);
         foreach ((IReadOnlyList<Probe> flow, string ways) in _stability.Violations())
         {
             Report(new Mismatch($"one flow goes several ways: {ways}", flow, new Comparison([], [])));
@@ -107,6 +109,16 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
 
         return verdict;
     }
+
+    /// <summary>
+    /// The product's neighbours, "p0 02:…". Packets for others go by Linux, and the way that Linux chooses, until they are resolved:
+    /// that moves a flow for a reason.
+    /// </summary>
+    private IEnumerable<string> Resolved() =>
+        from line in routers.Ip(Side.Product, "neighbor show").Split('\n')
+        let words = line.Split(' ')
+        where words is [_, "dev", _, "lladdr", _, ..]
+        select $"{words[2]} {words[4]}";
 
     /// <summary>Sends those again, one by one, that may have caused the difference.</summary>
     private void Isolate(Comparison batch, List<Probe> probes)
@@ -138,9 +150,10 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
 
     /// <summary>
     /// Without "host unreachable". Each alone has brought the right ones; of many at once that wait for one neighbour, Linux
-    /// throws some away silently if another packet comes while it answers them (neigh_invalidate lets go of its lock).
+    /// throws some away silently if another packet comes while it answers them (neigh_invalidate lets go of its lock). And without
+    /// redirects: one that found no neighbour counts as sent (ip_rt_send_redirect), and the next has to wait for its time.
     /// </summary>
-    private static List<Emission> Lasting(List<Emission> emissions) => [.. emissions.Where(e => e.Bytes is not
+    private static List<Emission> Lasting(List<Emission> emissions) => [.. emissions.Where(e => !Redirects.Is(e) && e.Bytes is not
         ([_, _, _, _, _, _, _, _, _, _, _, _, 0x08, 0x00, 0x45, _, _, _, _, _, _, _, _, 1, _, _, _, _, _, _, _, _, _, _, 3, 1, ..]
         or [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, _, _, _, _, _, _, 58, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, 1, 3, ..]))];
 
