@@ -16,7 +16,7 @@ internal static class Mutations
         new("options-ignored", "packets with IP options are forwarded like any others", "FastPath", Nodes + "Ipv4InputNode.cs",
             ("return ip->HeaderLength > Ipv4Header.Size ? PuntReason.IpOptions : Martian(", "return Martian(")),
         new("own-source-accepted", "packets from one of the router's own addresses are forwarded", "FastPath", Nodes + "Ipv4SourceCheck.cs",
-            ("IsOurs(source, t.Addresses) ||", "(IsOurs(source, t.Addresses) && source == 0) ||")),
+            ("if (t.LocalAddresses.MayContain(source) &&", "if (source == 0 && t.LocalAddresses.MayContain(source) &&")),
         new("hop-limit-kept", "a forwarded IPv6 packet keeps its hop limit", "FastPath", Nodes + "Ipv6ForwardNode.cs",
             ("*hopLimit = (byte)(old - 1);", "*hopLimit = old;")),
         new("flow-moves", "which of several nexthops a packet takes depends on its length", "FastPath", Nodes + "Ipv4LookupNode.cs",
