@@ -88,6 +88,16 @@ public sealed unsafe class VerifierTests : IDisposable
         Assert.Equal(["adjacency", "neighbour", "nexthop"], kinds);
     }
 
+    /// <summary>The kernel makes a NOARP entry for a broadcast address when it first sends there, and tells nobody.</summary>
+    [Fact]
+    public void NeighbourThatNobodyWasToldOfMayBePunted()
+    {
+        _kernel.Neighbours[0] = _kernel.Neighbours[0] with { State = KernelNames.NUD_NOARP };
+        NexthopSegment.Words(_instance[SegmentNames.Nexthop])[_via] = NexthopWord.Punt(PuntReason.NoNeighbour).Value;
+        NexthopSegment.Words(_instance[SegmentNames.Nexthop])[0] = NexthopWord.Punt(PuntReason.NoNeighbour).Value;
+        Assert.DoesNotContain(Run().Differences, d => d.Kind == "nexthop");
+    }
+
     [Fact]
     public void NeighbourThatIsResolvedButPuntedIsFound()
     {

@@ -113,7 +113,7 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
             NexthopAction.Group or NexthopAction.Buckets => "a group",
             _ => word.Reason switch
             {
-                PuntReason.NoNeighbour => !r.Gateway.IsNone && resolved && IsPort(r.IfIndex) && IsUp(r.IfIndex) ? "punt no-neighbour" : null,
+                PuntReason.NoNeighbour => !r.Gateway.IsNone && resolved && IsTold(in neighbour) && IsPort(r.IfIndex) && IsUp(r.IfIndex) ? "punt no-neighbour" : null,
                 PuntReason.EgressNotAPort => IsPort(r.IfIndex) ? "punt egress-not-a-port" : null,
                 PuntReason.LinkDown => IsUp(r.IfIndex) && r.Flags == 0 ? "punt link-down" : null,
                 PuntReason.Demoted => null,
@@ -158,7 +158,7 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
             bool resolved = _neighbours.TryGetValue((n.IfIndex, n.Address), out KernelNeighbour k);
             bool wanted = resolved && IsPort(n.IfIndex) && IsUp(n.IfIndex);
             compared++;
-            string? fault = adjacency >= 0 && !wanted ? "forwards" : adjacency < 0 && wanted ? "punt no-neighbour"
+            string? fault = adjacency >= 0 && !wanted ? "forwards" : adjacency < 0 && wanted && IsTold(in k) ? "punt no-neighbour"
                 : adjacency >= 0 ? AdjacencyFault(_tables.Adjacency(adjacency), in k) : null;
             if (fault is not null)
             {
@@ -187,6 +187,9 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
             : a.Mtu != Math.Min(i.Mtu, 0xffff) ? $"mtu {a.Mtu}, the interface has {i.Mtu}"
             : null;
     }
+
+    /// <summary>The kernel makes NOARP entries (of broadcast addresses, say) without a word: until a resync they may be unknown to us.</summary>
+    private static bool IsTold(in KernelNeighbour n) => (n.State & KernelNames.NUD_VALID & ~KernelNames.NUD_NOARP) != 0;
 
     private bool IsPort(uint ifindex) => _tables.Interfaces.TryGetValue(ifindex, out InterfaceRecord i) && i.PortId != InterfaceRecord.NoPort;
 
