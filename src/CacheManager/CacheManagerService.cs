@@ -17,6 +17,9 @@ public sealed class CacheManagerOptions
     /// <summary>Of the event socket; memory only while events wait. An event of a route costs the kernel about 1 KB.</summary>
     public int ReceiveBuffer { get; private set; } = 256 << 20;
 
+    /// <summary>Seconds between two audits; 0: none.</summary>
+    public int Audit { get; private set; } = 300;
+
     /// <summary>Names of the VRFs with ports.</summary>
     public IReadOnlyList<string> PortVrfs { get; private set; } = [];
 
@@ -32,7 +35,8 @@ public sealed class CacheManagerOptions
         .List("--port", "[VRF/]IF", "interface that the fast path serves (repeat)", v => PortVrfs = [.. v.Select(p => PortName.Parse(p).Vrf).Where(vrf => vrf.Length > 0)])
         .Text("--vrfs", "all|NAME,...", "further VRFs (named network namespaces) to mirror, though they have no ports (default: none)", v => Vrfs = v)
         .Text("--fpc", "ENDPOINT", "where fpmd listens: unix:PATH or tcp:ADDRESS:PORT (default: the instance's)", v => Fpc = v)
-        .Integer("--receive-buffer", "BYTES", "netlink event socket's buffer (default 256 MB)", 4096, 1 << 30, v => ReceiveBuffer = v);
+        .Integer("--receive-buffer", "BYTES", "netlink event socket's buffer (default 256 MB)", 4096, 1 << 30, v => ReceiveBuffer = v)
+        .Integer("--audit", "SECONDS", "compare everything with the kernel and with fpmd so often, and repair (default 300, 0: never)", 0, 1 << 30, v => Audit = v);
 }
 
 /// <summary>cmgrd: runs the engine on a thread of its own. SIGHUP asks the kernel for everything again.</summary>
@@ -53,7 +57,11 @@ public sealed class CacheManagerService(DaemonContext daemon, CacheManagerOption
             throw new DaemonStartException(Errno.EINVAL, $"cmgrd: --fpc: {e.Message}", e);
         }
 
-        using SyncLoop engine = new(endpoint, options.ReceiveBuffer, logs, options.Selection) { Synchronized = () => daemon.Ready("synchronized") };
+        using SyncLoop engine = new(endpoint, options.ReceiveBuffer, logs, options.Selection)
+        {
+            Synchronized = () => daemon.Ready("synchronized"),
+            AuditPeriod = TimeSpan.FromSeconds(options.Audit),
+        };
         using CancellationTokenRegistration stop = stopping.Register(engine.Stop);
         using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
         {

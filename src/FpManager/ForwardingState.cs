@@ -128,6 +128,7 @@ public sealed unsafe class ForwardingState
         {
             _generation = Math.Max(m.Generation, 1);
             _fullDuringSync = false;
+            Routes.Audit = Routes6.Audit = m.Audit ? new AuditCount() : null;
             _syncing.Clear();
             _syncing.UnionWith(m.Kinds.Count > 0 ? m.Kinds : Enum.GetValues<Wire.ObjectKind>());
         }
@@ -169,6 +170,19 @@ public sealed unsafe class ForwardingState
 
             Heard();
 
+            if (Routes.Audit is AuditCount audit)
+            {
+                Routes.Audit = Routes6.Audit = null;
+                _vrf->AuditRuns++;
+                _vrf->AuditChecked += m.Checked;
+                _vrf->AuditRepaired += m.Repaired + (ulong)(swept + audit.Mended + Nexthops.Repair());
+                _vrf->AuditLast = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+            }
+            else
+            {
+                _vrf->Resyncs++;
+            }
+
             if (m.Reason == RepairReason)
             {
                 Repaired += Nexthops.Repair() + Routes.Repair() + Routes6.Repair();
@@ -176,7 +190,6 @@ public sealed unsafe class ForwardingState
             }
 
             _syncing.Clear();
-            _vrf->Resyncs++;
             _segments.Vrf.Header.Generation = _generation;
             Changed();
             Volatile.Write(ref _vrf->EverSynchronized, 1);
@@ -268,6 +281,16 @@ public sealed unsafe class ForwardingState
             }
         }
 
+        if (batch.Deletes is not null)
+        {
+            Routes.Remove(batch.Deletes);
+        }
+
+        if (batch.Upserts is not null)
+        {
+            room &= Routes.TryUpsert(batch.Upserts, _generation);
+        }
+
         if (Routes.CustomLocalRoutes > 0 || Routes.SuspectsAllSources)
         {
             _vrf->CheckSource = 1; // as in the kernel, it stays: net->ipv4.fib_has_custom_local_routes
@@ -310,6 +333,16 @@ public sealed unsafe class ForwardingState
             {
                 room &= Routes6.TryUpsert(u.Upsert, _generation);
             }
+        }
+
+        if (batch.Deletes is not null)
+        {
+            room &= Routes6.Remove(batch.Deletes);
+        }
+
+        if (batch.Upserts is not null)
+        {
+            room &= Routes6.TryUpsert(batch.Upserts, _generation);
         }
 
         LookLocalFirst();
@@ -409,9 +442,9 @@ public sealed unsafe class ForwardingState
                 error = $"nexthop table is full ({_segments.Nexthop.Capacity} nexthops and as many group members)";
             }
 
+            ulong now = _vrf->LastChange = MonotonicClock.Nanoseconds;
             if (observed != 0)
             {
-                ulong now = MonotonicClock.Nanoseconds;
                 ulong microseconds = now > observed ? (now - observed) / 1000 : 0;
                 _vrf->Latency[VrfState.BucketOf(microseconds)]++;
                 _vrf->LatencyMax = Math.Max(_vrf->LatencyMax, microseconds);

@@ -80,7 +80,21 @@ internal static class DamagedBatches
             case FpcType.Route:
                 Wire.RouteNexthop way = new() { Ifindex = Number(), Gateway = Address(), Weight = Number() };
                 Wire.Route r = new() { Key = Key(), Type = (uint)random.Next(12), Mtu = Number(), NexthopId = (uint)random.Next(3), Nexthops = { way, way } };
-                return new Wire.RouteBatch { Updates = { new Wire.RouteBatch.Types.Update { Upsert = r }, new Wire.RouteBatch.Types.Update { Delete = Key() } } };
+                Wire.Route body = r.Clone();
+                (body.Key.Destination, body.Key.PrefixLength) = (random.Next(8) == 0 ? Number() : 0, 0);
+                Wire.RouteColumns columns = new()
+                {
+                    Bodies = { body },
+                    Destinations = { Key().Destination, Key().Destination },
+                    PrefixLengths = ByteString.CopyFrom([16, .. Enumerable.Repeat((byte)16, random.Next(8) == 0 ? 0 : 1)]),
+                    Body = { 0, random.Next(8) == 0 ? Number() : 0 },
+                };
+                return new Wire.RouteBatch
+                {
+                    Updates = { new Wire.RouteBatch.Types.Update { Upsert = r }, new Wire.RouteBatch.Types.Update { Delete = Key() } },
+                    Deletes = random.Next(2) == 0 ? columns : null,
+                    Upserts = random.Next(2) == 0 ? columns : null,
+                };
             case FpcType.Nexthop:
                 Wire.Nexthop n = new() { Id = (uint)random.Next(1, 8), Family = 2, Ifindex = Number(), Gateway = Address() };
                 Wire.Nexthop group = new() { Id = Number(), Members = { new Wire.NexthopGroupMember { Id = Number(), Weight = Number() }, new Wire.NexthopGroupMember { Id = n.Id, Weight = 1 } } };

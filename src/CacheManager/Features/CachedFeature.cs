@@ -34,6 +34,8 @@ public abstract class CachedFeature<TKey, TValue> : IFeature
 
     public int Count => Cache.Count;
 
+    public virtual bool ChangesSilently => false;
+
     protected Dictionary<TKey, TValue> Cache { get; private set; } = [];
 
     protected abstract FpcType BatchType { get; }

@@ -94,5 +94,7 @@ public sealed class FeatureSet : IDisposable
     public void Dispose()
     {
         _monitor?.Dispose();
+        Routes.Dispose();
+        Routes6.Dispose();
     }
 }

@@ -64,6 +64,12 @@ public interface IFeature
 
     bool HasChanges { get; }
 
+    /// <summary>Objects in the cache.</summary>
+    int Count { get; }
+
+    /// <summary>Linux changes such objects without a word: that the cache differs from a dump is no fault.</summary>
+    bool ChangesSilently => false;
+
     /// <summary>Everything published: begin to gather changes anew.</summary>
     void Settle();
 }

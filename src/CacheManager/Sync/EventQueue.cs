@@ -1,47 +1,82 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using FastPathSync.Linux;
 using FastPathSync.Netlink;
 
 namespace FastPathSync.CacheManager.Sync;
 
 /// <summary>Events in the order in which they came: datagrams one behind the other, each at a multiple of 4.</summary>
-public sealed class EventChunk
+/// <remarks>
+/// Few begin small, in pooled arrays. A backlog is hundreds of megabytes for a moment: that is mapped, and given back when it was read.
+/// </remarks>
+public sealed unsafe class EventChunk
 {
     public const int Size = 1 << 20;
 
-    private const int FirstSize = 16 << 10;
+    private const int FirstSize = 16 << 10, LargestArray = 64 << 10, KeptMappings = 4;
+
+    private static readonly ConcurrentBag<MemoryMapping> s_kept = [];
 
     private byte[] _bytes = ArrayPool<byte>.Shared.Rent(FirstSize);
+    private MemoryMapping? _mapping;
     private int _length;
 
     /// <summary>CLOCK_MONOTONIC when the oldest datagram in it was read.</summary>
     public ulong ObservedNs { get; } = MonotonicClock.Nanoseconds;
 
     /// <summary>To a parser it is one long datagram.</summary>
-    public ReadOnlySpan<byte> Events => _bytes.AsSpan(0, _length);
+    public ReadOnlySpan<byte> Events => Bytes[.._length];
+
+    private Span<byte> Bytes => _mapping is null ? _bytes : new Span<byte>(_mapping.Address, Size);
 
     internal bool HasRoomFor(int datagram) => _length + Nlm.Align(datagram) <= Size;
 
     internal void Append(ReadOnlySpan<byte> datagram)
     {
         int length = _length + Nlm.Align(datagram.Length);
-        if (length > _bytes.Length)
+        if (length > Bytes.Length)
         {
-            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Min(Size, Math.Max(length, _bytes.Length * 2)));
-            _bytes.AsSpan(0, _length).CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(_bytes);
-            _bytes = larger;
+            Grow(length);
         }
 
-        datagram.CopyTo(_bytes.AsSpan(_length));
+        datagram.CopyTo(Bytes[_length..]);
         _length = length;
     }
 
     internal void Release()
     {
+        if (_mapping is MemoryMapping mapping)
+        {
+            _mapping = null;
+            if (s_kept.Count < KeptMappings)
+            {
+                s_kept.Add(mapping);
+            }
+            else
+            {
+                mapping.Dispose();
+            }
+        }
+
         ArrayPool<byte>.Shared.Return(_bytes);
         _bytes = [];
         _length = 0;
+    }
+
+    private void Grow(int length)
+    {
+        if (length > LargestArray)
+        {
+            MemoryMapping mapping = s_kept.TryTake(out MemoryMapping? kept) ? kept : MemoryMapping.Anonymous(Size, 0, "netlink events");
+            Events.CopyTo(new Span<byte>(mapping.Address, Size));
+            _mapping = mapping;
+            return;
+        }
+
+        byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(length, _bytes.Length * 2));
+        Events.CopyTo(larger);
+        ArrayPool<byte>.Shared.Return(_bytes);
+        _bytes = larger;
     }
 }
 

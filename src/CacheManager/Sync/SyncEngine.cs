@@ -44,9 +44,11 @@ public sealed class SyncEngine : IDisposable
     private Deadline _aliveAt;
     private Deadline _pollAt;
     private Deadline _noSpaceAt;
+    private Deadline _auditAt;
     private TimeSpan _noSpaceRetry;
     private int _woken = 1;
     private volatile bool _resyncAsked;
+    private bool _auditing;
 
     /// <param name="vrf">Its namespace. The engine opens its sockets in it.</param>
     /// <param name="receiveBuffer">Of the event socket.</param>
@@ -87,12 +89,15 @@ public sealed class SyncEngine : IDisposable
     /// </summary>
     public TimeSpan FirstNoSpaceRetry { get; set; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Zero: no audits.</summary>
+    public TimeSpan AuditPeriod { get; set; }
+
     /// <summary>A whole synchronization was completed on some connection.</summary>
     public bool EverSynchronized { get; private set; }
 
     /// <summary>Milliseconds until there is something to do without a wake-up, -1: never.</summary>
     public int DueIn => Volatile.Read(ref _woken) != 0 ? 0
-        : _fpc is null ? -1 : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt, _noSpaceAt, _retryAt);
+        : _fpc is null ? -1 : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt, _noSpaceAt, _retryAt, _auditAt);
 
     public bool IsConnected => _fpc is not null;
 
@@ -163,6 +168,7 @@ public sealed class SyncEngine : IDisposable
             RefreshRoutes();
         }
 
+        AuditIfDue();
         AskForTheUnannounced();
         SayIdle();
         SayAlive();
@@ -321,18 +327,73 @@ public sealed class SyncEngine : IDisposable
 
         _features.StartDetectors(_vrf);
         _refreshAt = default;
+        return SendAll(reason, audited: null);
+    }
+
+    /// <summary>
+    /// When all is quiet: are the cache what the kernel says, and the tables what the cache says? What came about by events that
+    /// wait to be read is no fault; what is silently changed by Linux is repaired and not counted.
+    /// </summary>
+    private void AuditIfDue()
+    {
+        if (AuditPeriod == TimeSpan.Zero || (_auditAt.IsSet && !_auditAt.TakeIfDue()))
+        {
+            return;
+        }
+
+        bool first = !_auditing;
+        _auditing = true;
+        bool quiet = _toldIdle && _resync is null && !_events.HasEvents();
+        _auditAt = Deadline.In(first || quiet ? AuditPeriod : s_alivePeriod);
+        if (first || !quiet)
+        {
+            return;
+        }
+
+        try
+        {
+            (ulong Checked, ulong Repaired) found = default;
+            foreach (IFeature f in _features.InDependence)
+            {
+                int differences = f.Refresh(_dumps);
+                found.Checked += (ulong)f.Count;
+                found.Repaired += f.ChangesSilently || _events.HasEvents() ? 0 : (ulong)differences;
+            }
+
+            _features.Routes6.WithdrawExpired();
+            if (found.Repaired > 0)
+            {
+                _log.LogWarning("{Vrf}audit: {Repaired} of {Checked} objects were not what the kernel says", _vrf.LogPrefix, found.Repaired, found.Checked);
+                SayBusy();
+            }
+
+            if (!SendAll("audit", found))
+            {
+                _resync ??= "audit"; // a synchronization was begun and not ended
+            }
+        }
+        catch (LinuxException e)
+        {
+            _log.LogDebug("{Vrf}audit: dump interrupted: {Reason}", _vrf.LogPrefix, e.Message);
+            Redial();
+        }
+    }
+
+    private bool SendAll(string reason, (ulong Checked, ulong Repaired)? audited)
+    {
         ulong generation = MonotonicClock.Nanoseconds;
         FpcChannel fpc = _fpc!;
         _ = fpc.TakeNoSpace(); // of what was sent before: what follows decides
         _ = fpc.TakeAgain();
         fpc.ObservedNs = 0;
-        bool sent = fpc.Send(FpcType.BeginSync, new BeginSync { Generation = generation });
+        bool sent = fpc.Send(FpcType.BeginSync, new BeginSync { Generation = generation, Audit = audited is not null });
         foreach (IFeature f in _features.InDependence)
         {
             sent = sent && f.PublishUpserts(fpc, all: true);
         }
 
-        int errno = sent ? fpc.Ask(FpcType.EndSync, new EndSync { Generation = generation, Reason = reason }) : Errno.ECONNRESET;
+        EndSync end = new() { Generation = generation, Reason = reason, Checked = audited?.Checked ?? 0, Repaired = audited?.Repaired ?? 0 };
+        int errno = sent ? fpc.Ask(FpcType.EndSync, end) : Errno.ECONNRESET;
         _features.Settle();
         if (errno is not 0 and not Errno.ENOSPC)
         {
@@ -348,7 +409,7 @@ public sealed class SyncEngine : IDisposable
         }
 
         _log.Log(
-            _vrf.HasPorts ? LogLevel.Information : LogLevel.Debug, "{Vrf}synchronized everything: {Reason}, {Routes} routes", _vrf.LogPrefix, reason, _features.Routes.Count);
+            _vrf.HasPorts && audited is null ? LogLevel.Information : LogLevel.Debug, "{Vrf}synchronized everything: {Reason}, {Routes} routes", _vrf.LogPrefix, reason, _features.Routes.Count);
         EverSynchronized = true;
         Wake();
         return true;

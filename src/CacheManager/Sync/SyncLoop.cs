@@ -54,6 +54,9 @@ public sealed class SyncLoop(FpcEndpoint endpoint, int receiveBuffer, ILoggerFac
     /// <summary>See SyncEngine; for engines made after it was set.</summary>
     public TimeSpan? FirstNoSpaceRetry { get; set; }
 
+    /// <summary>Zero: no audits.</summary>
+    public TimeSpan AuditPeriod { get; set; }
+
     /// <summary>Any thread: throw everything away that we believe, and ask the kernel again.</summary>
     public void RequestResync()
     {
@@ -276,6 +279,7 @@ public sealed class SyncLoop(FpcEndpoint endpoint, int receiveBuffer, ILoggerFac
     private SyncEngine AddEngine(VrfNamespace vrf)
     {
         SyncEngine engine = new(vrf, vrf.HasPorts ? receiveBuffer : Math.Min(receiveBuffer, ModestReceiveBuffer), _reader!, () => _wake.Set(), SendUrgent, logs);
+        engine.AuditPeriod = AuditPeriod;
         engine.FirstNoSpaceRetry = FirstNoSpaceRetry ?? engine.FirstNoSpaceRetry;
         (vrf.HasPorts ? _forwarding : _others).Add(engine);
         return engine;

@@ -54,6 +54,18 @@ internal sealed class FakeFpManager : IDisposable
         }
     }
 
+    /// <summary>What the last audit said.</summary>
+    public EndSync? Audited { get; private set; }
+
+    /// <summary>Loses an object, as if its update had been damaged.</summary>
+    public void Lose(ObjectKind kind, Func<object, bool> which)
+    {
+        lock (_lock)
+        {
+            _objects.Remove(_objects.First(o => o.Key.Kind == kind && which(o.Value.Value)).Key);
+        }
+    }
+
     public SyncState State
     {
         get
@@ -151,6 +163,7 @@ internal sealed class FakeFpManager : IDisposable
                     }
 
                     _synchronizations.Add(end.Reason);
+                    Audited = end.Reason == "audit" ? end : Audited;
                     Synchronizing = false;
                     break;
                 case FpcType.SyncState:
@@ -173,14 +186,14 @@ internal sealed class FakeFpManager : IDisposable
 
                     break;
                 case FpcType.Route:
-                    foreach (var u in frame.Parse(RouteBatch.Parser).Updates)
+                    foreach (var u in Rows(frame.Parse(RouteBatch.Parser)))
                     {
                         Update(ObjectKind.Route, u.Upsert?.Key ?? u.Delete, u.Upsert);
                     }
 
                     break;
                 case FpcType.Route6:
-                    foreach (var u in frame.Parse(Route6Batch.Parser).Updates)
+                    foreach (var u in Rows(frame.Parse(Route6Batch.Parser)))
                     {
                         Update(ObjectKind.Route6, u.Upsert?.Key ?? u.Delete, u.Upsert);
                     }
@@ -209,6 +222,34 @@ internal sealed class FakeFpManager : IDisposable
                     break;
             }
         }
+    }
+
+    /// <summary>The columns of a batch as single updates, in the order in which they are applied.</summary>
+    private static IEnumerable<RouteBatch.Types.Update> Rows(RouteBatch batch)
+    {
+        IEnumerable<Route> Unfold(RouteColumns? c) => Enumerable.Range(0, c?.PrefixLengths.Length ?? 0).Select(i =>
+        {
+            Route r = c!.Bodies[(int)c.Body[i]].Clone();
+            (r.Key.Destination, r.Key.PrefixLength) = (c.Destinations[i], c.PrefixLengths[i]);
+            return r;
+        });
+        return batch.Updates
+            .Concat(Unfold(batch.Deletes).Select(r => new RouteBatch.Types.Update { Delete = r.Key }))
+            .Concat(Unfold(batch.Upserts).Select(r => new RouteBatch.Types.Update { Upsert = r }));
+    }
+
+    private static IEnumerable<Route6Batch.Types.Update> Rows(Route6Batch batch)
+    {
+        IEnumerable<Route6> Unfold(Route6Columns? c) => Enumerable.Range(0, c?.PrefixLengths.Length ?? 0).Select(i =>
+        {
+            Route6 r = c!.Bodies[(int)c.Body[i]].Clone();
+            (r.Key.DestinationHigh, r.Key.PrefixLength) = (c.DestinationsHigh[i], c.PrefixLengths[i]);
+            r.Key.DestinationLow = c.DestinationsLow.Count == 0 ? 0 : c.DestinationsLow[i];
+            return r;
+        });
+        return batch.Updates
+            .Concat(Unfold(batch.Deletes).Select(r => new Route6Batch.Types.Update { Delete = r.Key }))
+            .Concat(Unfold(batch.Upserts).Select(r => new Route6Batch.Types.Update { Upsert = r }));
     }
 
     private void Update(ObjectKind kind, object key, IMessage? value)

@@ -25,7 +25,7 @@ internal sealed class Router : IDisposable
     private readonly Thread _thread;
     private readonly RtnetlinkDump _dump;
 
-    public Router(int receiveBuffer = EnoughReceiveBuffer, TimeSpan? noSpaceRetry = null, bool ipv6 = false)
+    public Router(int receiveBuffer = EnoughReceiveBuffer, TimeSpan? noSpaceRetry = null, bool ipv6 = false, TimeSpan audit = default)
     {
         Run("ip", $"netns add {_name}");
         try
@@ -43,7 +43,7 @@ internal sealed class Router : IDisposable
 
             _dump = RtnetlinkDump.InNamespace(NamespacePath);
             Manager = new FakeFpManager();
-            _engine = new SyncLoop(Manager.Endpoint, receiveBuffer, _log) { FirstNoSpaceRetry = noSpaceRetry };
+            _engine = new SyncLoop(Manager.Endpoint, receiveBuffer, _log) { FirstNoSpaceRetry = noSpaceRetry, AuditPeriod = audit };
             _thread = NetworkNamespace.Run(NamespacePath, () =>
             {
                 Thread t = new(_engine.Run) { IsBackground = true };
@@ -156,8 +156,8 @@ internal sealed class Router : IDisposable
     /// <summary>What must be published: the first of each identity; of several that are no siblings it must say so.</summary>
     private IEnumerable<string> Routes6InKernel()
     {
-        Dictionary<RouteKey6, bool> told = Manager.All<Fpc.Protocol.Route6>(ObjectKind.Route6).ToDictionary(r => KeyOf(r.Key), r => r.Ambiguous);
-        return _dump.Routes6().GroupBy(r => RouteKey6.Of(in r)).Select(g =>
+        Dictionary<Identity6, bool> told = Manager.All<Fpc.Protocol.Route6>(ObjectKind.Route6).ToDictionary(r => KeyOf(r.Key), r => r.Ambiguous);
+        return _dump.Routes6().GroupBy(r => Identity6.Of(in r)).Select(g =>
         {
             RouteMessage first = g.First();
             Features.Route.Route6 r = Features.Route.Route6.Of(in first);
@@ -166,11 +166,18 @@ internal sealed class Router : IDisposable
         });
     }
 
-    private static RouteKey6 KeyOf(Fpc.Protocol.Route6Key k) => new(
+    private sealed record Identity6(ulong High, ulong Low, uint Table, uint Metric, SourcePrefix? Source, byte Length)
+    {
+        public static Identity6 Of(in RouteMessage m) => new(
+            m.Destination.High, m.Destination.Low, m.Table, m.Priority,
+            m.SourceLength == 0 ? null : new SourcePrefix(m.Source.High, m.Source.Low, m.SourceLength), m.PrefixLength);
+    }
+
+    private static Identity6 KeyOf(Fpc.Protocol.Route6Key k) => new(
         k.DestinationHigh, k.DestinationLow, k.Table, k.Metric,
         k.SourceLength == 0 ? null : new SourcePrefix(k.SourceHigh, k.SourceLow, (byte)k.SourceLength), (byte)k.PrefixLength);
 
-    private static string Text(RouteKey6 k) => $"{k.Table} {InetAddress.FromV6(k.High, k.Low)}/{k.Length} from {k.Source} metric {k.Metric}";
+    private static string Text(Identity6 k) => $"{k.Table} {InetAddress.FromV6(k.High, k.Low)}/{k.Length} from {k.Source} metric {k.Metric}";
 
     private static string Text(Fpc.Protocol.Route6 r) =>
         $"{Text(KeyOf(r.Key))} type {r.Type} proto {r.Protocol} pref {r.Preference} src {Text(r.PreferredSource)} nhid {r.NexthopId} mtu {r.Mtu} f{r.Flags} "

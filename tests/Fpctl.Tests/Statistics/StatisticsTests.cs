@@ -98,7 +98,7 @@ public sealed unsafe class StatisticsTests : IDisposable
         _instance.Vrf->Latency[VrfState.BucketOf(7)] = 3;
         (_instance.Vrf->LatencyMax, _instance.Vrf->Resyncs, _instance.Vrf->Overruns) = (7, 2, 1);
         Assert.Equal(
-            """{"eventToWorker":{"p50":7,"p99":7,"max":7,"count":3},"resyncs":2,"overruns":1}""",
+            """{"eventToWorker":{"p50":7,"p99":7,"max":7,"count":3},"lastChange":0,"resyncs":2,"overruns":1}""",
             Json(StatisticsSnapshot.Take(_instance.Tables))["sync"]!.ToJsonString());
     }
 

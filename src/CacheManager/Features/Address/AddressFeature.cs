@@ -16,6 +16,8 @@ public sealed class AddressFeature(Cascade cascade) : CachedFeature<AddressKey, 
 
     public override Wire.ObjectKind Kind => Wire.ObjectKind.Address;
 
+    public override bool ChangesSilently => true;
+
     public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_IPV4_IFADDR, Rtm.RTNLGRP_IPV6_IFADDR];
 
     public override IReadOnlyList<ushort> MessageTypes { get; } = [Rtm.RTM_NEWADDR, Rtm.RTM_DELADDR];

@@ -32,6 +32,17 @@ public sealed class DemotionFeature(Action wake) : IFeature, IDemotionSink
         }
     }
 
+    public int Count
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _current.Count;
+            }
+        }
+    }
+
     /// <summary>A demotion was raised that is not published yet.</summary>
     public bool HasUpserts
     {

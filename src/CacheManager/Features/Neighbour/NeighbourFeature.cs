@@ -15,6 +15,8 @@ public sealed class NeighbourFeature : CachedFeature<NeighbourKey, Wire.Neighbou
 
     public override Wire.ObjectKind Kind => Wire.ObjectKind.Neighbour;
 
+    public override bool ChangesSilently => true;
+
     public override IReadOnlyList<int> Groups { get; } = [Rtm.RTNLGRP_NEIGH];
 
     public override IReadOnlyList<ushort> MessageTypes { get; } = [Rtm.RTM_NEWNEIGH, Rtm.RTM_DELNEIGH];

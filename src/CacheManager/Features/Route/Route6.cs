@@ -1,3 +1,6 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using FastPathSync.Linux.Collections;
 using FastPathSync.Netlink.Rtnetlink;
 
 namespace FastPathSync.CacheManager.Features.Route;
@@ -5,23 +8,36 @@ namespace FastPathSync.CacheManager.Features.Route;
 /// <summary>The source prefix of a route in an IPv6 subtree; address in host byte order.</summary>
 public sealed record SourcePrefix(ulong High, ulong Low, byte Length);
 
-/// <summary>The identity of an IPv6 route in Linux, 40 bytes. Destination in host byte order.</summary>
-/// <param name="Source">null: for packets from anywhere.</param>
-public readonly record struct RouteKey6(ulong High, ulong Low, uint Table, uint Metric, SourcePrefix? Source, byte Length)
+/// <summary>The identity of an IPv6 route in Linux, 32 bytes. Destination in host byte order.</summary>
+/// <param name="Source">A number for the source prefix; 0: for packets from anywhere.</param>
+[StructLayout(LayoutKind.Sequential, Pack = 4)]
+public readonly record struct RouteKey6(ulong High, ulong Low, uint Table, uint Metric, int Source, byte Length) : ICompactKey<RouteKey6>
 {
-    public static RouteKey6 Of(in RouteMessage m) => new(
-        m.Destination.High, m.Destination.Low, m.Table, m.Priority,
-        m.SourceLength == 0 ? null : new SourcePrefix(m.Source.High, m.Source.Low, m.SourceLength), m.PrefixLength);
+    private readonly byte _used = 1;
+
+    public bool IsUsed => _used != 0;
+
+    public uint Hash
+    {
+        get
+        {
+            ulong h = (High ^ BitOperations.RotateLeft(Low, 31) ^ (Table + ((uint)Length << 24) + ((uint)Source << 8))) * 0x9e3779b97f4a7c15;
+            h = (h ^ (h >> 29) ^ Metric) * 0xbf58476d1ce4e5b9;
+            return (uint)(h >> 32);
+        }
+    }
 }
 
 /// <summary>
-/// An IPv6 route without its identity: a struct fib6_info, or several that are siblings (net/ipv6/ip6_fib.c). Immutable, so
+/// An IPv6 route without its prefix: a struct fib6_info, or several that are siblings (net/ipv6/ip6_fib.c). Immutable, so
 /// that a table of 200,000 routes through the same few ways out holds few of them.
 /// </summary>
 public sealed class Route6 : IEquatable<Route6>
 {
     private Route6(in RouteMessage m, RouteNexthop[] ways)
     {
+        Table = m.Table;
+        Metric = m.Priority;
         Type = m.Type;
         Protocol = m.Protocol;
         Preference = m.Preference;
@@ -35,6 +51,8 @@ public sealed class Route6 : IEquatable<Route6>
 
     private Route6(Route6 other, RouteNexthop[] ways, InetAddress preferredSource)
     {
+        Table = other.Table;
+        Metric = other.Metric;
         Type = other.Type;
         Protocol = other.Protocol;
         Preference = other.Preference;
@@ -45,6 +63,10 @@ public sealed class Route6 : IEquatable<Route6>
         PreferredSource = preferredSource;
         Ways = ways;
     }
+
+    public uint Table { get; }
+
+    public uint Metric { get; }
 
     public byte Type { get; }
 
@@ -123,13 +145,15 @@ public sealed class Route6 : IEquatable<Route6>
         && MtuLocked == other.MtuLocked && PreferredSource == other.PreferredSource;
 
     public bool Equals(Route6? other) => other is not null
-        && (ReferenceEquals(this, other) || (NexthopId == other.NexthopId && SameAttributes(other) && Ways.AsSpan().SequenceEqual(other.Ways)));
+        && (ReferenceEquals(this, other) || (NexthopId == other.NexthopId && Table == other.Table && Metric == other.Metric && SameAttributes(other) && Ways.AsSpan().SequenceEqual(other.Ways)));
 
     public override bool Equals(object? obj) => Equals(obj as Route6);
 
     public override int GetHashCode()
     {
         HashCode h = default;
+        h.Add(Table);
+        h.Add(Metric);
         h.Add(NexthopId);
         h.Add(Type);
         h.Add(Mtu);

@@ -13,11 +13,8 @@ namespace FastPathSync.CacheManager.Features.Route;
 /// gateway are siblings, one multipath route, which every event says whole; the others stand behind one another
 /// (fib6_add_rt2node in net/ipv6/ip6_fib.c). The cache holds the first, and the others behind it.
 /// </summary>
-public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
+public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
 {
-    /// <summary>Bodies kept for sharing; a table with more different ones than this gains little by it.</summary>
-    private const int KeptBodies = 8192;
-
     /// <summary>What would expire within this is withdrawn: SyncEngine asks once a second, and the answer takes a while.</summary>
     private const ulong ExpiryMargin = 1_500_000_000;
 
@@ -29,9 +26,16 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
     private readonly Cascade _cascade;
     private readonly InterfaceFeature _interfaces;
     private readonly Wire.Route6Batch _batch = new();
-    private readonly Dictionary<Route6, Route6> _bodies = [];
+    private readonly Dictionary<(uint Table, int Source, uint Metric), uint> _deleted = [];
+    private readonly ColumnBytes _upsertLengths = new(), _deleteLengths = new();
+
+    /// <summary>Source prefixes of subtrees by their numbers in RouteKey6; 0 is none.</summary>
+    private readonly List<SourcePrefix> _sources = [new SourcePrefix(0, 0, 0)];
+    private readonly Dictionary<SourcePrefix, int> _sourceNumbers = [];
     private Dictionary<RouteKey6, List<Route6>> _behind = [];
     private Dictionary<RouteKey6, ulong> _expiry = [];
+    private Dictionary<RouteKey6, List<Route6>> _behindOfDump = [];
+    private Dictionary<RouteKey6, ulong> _expiryOfDump = [];
 
     /// <summary>Identities whose siblings were seen to have attributes of their own, which a dump doesn't show; true: such that matter.</summary>
     private readonly Dictionary<RouteKey6, bool> _mixed = [];
@@ -55,37 +59,30 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
 
     public override EventOutcome Apply(scoped in NetlinkMessage message)
     {
-        if (!RouteMessage.TryParse(in message, out RouteMessage m))
+        if (!TryParse(in message, out RouteKey6 key, out int number, out int? expiresIn))
         {
             return EventOutcome.Malformed;
         }
 
-        return Apply(message.Type, message.Flags, in m);
-    }
-
-    public EventOutcome Apply(ushort type, ushort flags, in RouteMessage m)
-    {
-        if (m.Family != Rtm.AF_INET6 || m.IsCloned)
+        if (number < 0)
         {
             return EventOutcome.Ignored;
         }
 
-        RouteKey6 key = RouteKey6.Of(in m);
-        Route6 route = Shared(Route6.Of(in m));
         _cascade.Apply();
-        if (type == Rtm.RTM_NEWROUTE)
+        if (message.Type == Rtm.RTM_NEWROUTE)
         {
-            if (_expiry.TryGetValue(key, out ulong at) && at == Expired)
+            if (_expiry.Count > 0 && _expiry.TryGetValue(key, out ulong at) && at == Expired)
             {
                 Touch(key);
             }
 
-            NoteExpiry(_expiry, key, m.ExpiresIn);
-            Insert(key, route, flags);
+            NoteExpiry(_expiry, key, expiresIn);
+            Insert(key, number, message.Flags);
         }
         else
         {
-            Delete(key, route);
+            Delete(key, number);
         }
 
         return EventOutcome.Applied;
@@ -124,38 +121,44 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
         }
     }
 
-    protected override void Dump(NetlinkSocket socket, Dictionary<RouteKey6, Route6> fresh)
+    protected override void Dump(NetlinkSocket socket)
     {
         Dictionary<RouteKey6, List<Route6>> behind = [];
         Dictionary<RouteKey6, ulong> expiry = [];
         void Restart()
         {
-            fresh.Clear();
+            DumpBegins();
             behind.Clear();
             expiry.Clear();
         }
 
         NetlinkDump.Run(socket, () => RouteMessage.Dump(Rtm.AF_INET6), Restart, Urgent, (scoped in NetlinkMessage m) =>
         {
-            if (!RouteMessage.TryParse(in m, out RouteMessage r))
+            if (!TryParse(in m, out RouteKey6 key, out int route, out int? expiresIn))
             {
                 throw NetlinkDump.Malformed(in m);
             }
 
-            if (r.IsCloned)
+            if (route < 0)
             {
                 return;
             }
 
-            RouteKey6 key = RouteKey6.Of(in r);
-            Route6 route = Shared(Route6.Of(in r));
-            NoteExpiry(expiry, key, r.ExpiresIn);
-            if (!fresh.TryAdd(key, route))
+            NoteExpiry(expiry, key, expiresIn);
+            if (!NoteDumped(key, route))
             {
-                Others(behind, key).Add(route);
+                Others(behind, key).Add(BodyOf(route));
             }
         });
-        KeepHidden(fresh, behind);
+        _behindOfDump = behind;
+        _expiryOfDump = expiry;
+    }
+
+    protected override void Dumped()
+    {
+        (Dictionary<RouteKey6, List<Route6>> behind, Dictionary<RouteKey6, ulong> expiry) = (_behindOfDump, _expiryOfDump);
+        (_behindOfDump, _expiryOfDump) = ([], []);
+        KeepHidden(behind);
         foreach (RouteKey6 key in _behind.Keys.Union(behind.Keys).Where(k => _behind.ContainsKey(k) != behind.ContainsKey(k)))
         {
             Touch(key);
@@ -168,17 +171,103 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
 
         _behind = behind;
         _expiry = expiry;
-        foreach (RouteKey6 key in _mixed.Keys.Where(k => !fresh.ContainsKey(k)).ToList())
+        foreach (RouteKey6 key in _mixed.Keys.Where(k => !TryGet(k, out int _)).ToList())
         {
             _mixed.Remove(key);
         }
     }
 
-    protected override void AppendUpsert(RouteKey6 key, in Route6 value)
+    protected override void AppendUpsert(in RouteKey6 key, int body)
+    {
+        Route6 value = BodyOf(body);
+        bool ambiguous = (_behind.Count > 0 && _behind.ContainsKey(key)) || (_mixed.Count > 0 && value.IsMultipath && _mixed.GetValueOrDefault(key));
+        bool expired = _expiry.Count > 0 && _expiry.TryGetValue(key, out ulong at) && at == Expired;
+        if (ambiguous || expired || key.Source != 0)
+        {
+            Wire.Route6 r = Body(value);
+            r.Key = Identity(key);
+            r.Ambiguous = ambiguous;
+            r.Expired = expired;
+            _batch.Updates.Add(new Wire.Route6Batch.Types.Update { Upsert = r });
+            return;
+        }
+
+        Wire.Route6Columns c = _batch.Upserts ??= new Wire.Route6Columns();
+        uint column = ColumnOf(body, out bool added);
+        if (added)
+        {
+            c.Bodies.Add(Body(value));
+        }
+
+        AppendRow(c, key, column, _upsertLengths);
+    }
+
+    protected override void AppendDelete(in RouteKey6 key)
+    {
+        Wire.Route6Columns c = _batch.Deletes ??= new Wire.Route6Columns();
+        if (!_deleted.TryGetValue((key.Table, key.Source, key.Metric), out uint column))
+        {
+            column = (uint)c.Bodies.Count;
+            Wire.Route6Key identity = Identity(key);
+            identity.DestinationHigh = identity.DestinationLow = identity.PrefixLength = 0;
+            c.Bodies.Add(new Wire.Route6 { Key = identity });
+            _deleted[(key.Table, key.Source, key.Metric)] = column;
+        }
+
+        AppendRow(c, key, column, _deleteLengths);
+    }
+
+    protected override IMessage Batch(ulong observedNs)
+    {
+        _batch.ObservedNs = observedNs;
+        if (_batch.Upserts is Wire.Route6Columns upserts)
+        {
+            upserts.PrefixLengths = _upsertLengths.Bytes;
+        }
+
+        if (_batch.Deletes is Wire.Route6Columns deletes)
+        {
+            deletes.PrefixLengths = _deleteLengths.Bytes;
+        }
+
+        return _batch;
+    }
+
+    protected override void EmptyBatch()
+    {
+        _batch.Updates.Clear();
+        _batch.Upserts = null;
+        _batch.Deletes = null;
+        _deleted.Clear();
+        _upsertLengths.Clear();
+        _deleteLengths.Clear();
+    }
+
+    private static void AppendRow(Wire.Route6Columns c, in RouteKey6 key, uint column, ColumnBytes lengths)
+    {
+        if (key.Low != 0 && c.DestinationsLow.Count == 0)
+        {
+            for (int i = 0; i < c.DestinationsHigh.Count; i++)
+            {
+                c.DestinationsLow.Add(0);
+            }
+        }
+
+        if (key.Low != 0 || c.DestinationsLow.Count > 0)
+        {
+            c.DestinationsLow.Add(key.Low);
+        }
+
+        c.DestinationsHigh.Add(key.High);
+        c.Body.Add(column);
+        lengths.Add(key.Length);
+    }
+
+    private static Wire.Route6 Body(Route6 value)
     {
         Wire.Route6 r = new()
         {
-            Key = Identity(key),
+            Key = new Wire.Route6Key { Table = value.Table, Metric = value.Metric },
             Type = value.Type,
             Protocol = value.Protocol,
             Preference = value.Preference,
@@ -186,8 +275,6 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
             MtuLocked = value.MtuLocked,
             NexthopId = value.NexthopId,
             Flags = value.Flags,
-            Ambiguous = _behind.ContainsKey(key) || (value.IsMultipath && _mixed.GetValueOrDefault(key)),
-            Expired = _expiry.TryGetValue(key, out ulong at) && at == Expired,
         };
         if (!value.PreferredSource.IsNone)
         {
@@ -206,30 +293,76 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
             });
         }
 
-        _batch.Updates.Add(new Wire.Route6Batch.Types.Update { Upsert = r });
+        return r;
     }
 
-    protected override void AppendDelete(RouteKey6 key) => _batch.Updates.Add(new Wire.Route6Batch.Types.Update { Delete = Identity(key) });
-
-    protected override IMessage Batch(ulong observedNs)
+    private Wire.Route6Key Identity(in RouteKey6 key)
     {
-        _batch.ObservedNs = observedNs;
-        return _batch;
+        SourcePrefix source = _sources[key.Source];
+        return new Wire.Route6Key
+        {
+            Table = key.Table,
+            DestinationHigh = key.High,
+            DestinationLow = key.Low,
+            PrefixLength = key.Length,
+            SourceHigh = source.High,
+            SourceLow = source.Low,
+            SourceLength = source.Length,
+            Metric = key.Metric,
+        };
     }
 
-    protected override void EmptyBatch() => _batch.Updates.Clear();
-
-    private static Wire.Route6Key Identity(RouteKey6 key) => new()
+    /// <param name="route">The number of its body, -1 when it is none of ours.</param>
+    private bool TryParse(scoped in NetlinkMessage message, out RouteKey6 key, out int route, out int? expiresIn)
     {
-        Table = key.Table,
-        DestinationHigh = key.High,
-        DestinationLow = key.Low,
-        PrefixLength = key.Length,
-        SourceHigh = key.Source?.High ?? 0,
-        SourceLow = key.Source?.Low ?? 0,
-        SourceLength = key.Source?.Length ?? 0u,
-        Metric = key.Metric,
-    };
+        RouteMemo? memo = Memo;
+        RouteMemo.Masked masked = default;
+        bool memoized = memo is not null && RouteMemo.TryMask(in message, out masked);
+        expiresIn = null;
+        if (memoized && memo!.TryGet(in masked, out RouteMemo.Known known))
+        {
+            key = new RouteKey6(masked.High, masked.Low, known.Table, known.Metric, 0, masked.PrefixLength);
+            route = known.Body;
+            return true;
+        }
+
+        key = default;
+        route = -1;
+        if (!RouteMessage.TryParse(in message, out RouteMessage m))
+        {
+            return false;
+        }
+
+        if (m.Family == Rtm.AF_INET6 && !m.IsCloned)
+        {
+            key = new RouteKey6(m.Destination.High, m.Destination.Low, m.Table, m.Priority, SourceOf(in m), m.PrefixLength);
+            route = Share(Route6.Of(in m));
+            expiresIn = m.ExpiresIn;
+            if (memoized && expiresIn is null && key.Source == 0)
+            {
+                memo!.Note(in masked, new RouteMemo.Known(key.Table, key.Metric, route, 0));
+            }
+        }
+
+        return true;
+    }
+
+    private int SourceOf(in RouteMessage m)
+    {
+        if (m.SourceLength == 0)
+        {
+            return 0;
+        }
+
+        SourcePrefix source = new(m.Source.High, m.Source.Low, m.SourceLength);
+        if (!_sourceNumbers.TryGetValue(source, out int number))
+        {
+            _sourceNumbers[source] = number = _sources.Count;
+            _sources.Add(source);
+        }
+
+        return number;
+    }
 
     private static List<Route6> Others(Dictionary<RouteKey6, List<Route6>> behind, RouteKey6 key)
     {
@@ -253,29 +386,12 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
         }
     }
 
-    /// <summary>The one that equals it and is kept, so that equal routes are one object.</summary>
-    private Route6 Shared(Route6 route)
-    {
-        if (_bodies.TryGetValue(route, out Route6? known))
-        {
-            return known;
-        }
-
-        if (_bodies.Count == KeptBodies)
-        {
-            _bodies.Clear();
-        }
-
-        _bodies[route] = route;
-        return route;
-    }
-
     /// <summary>A dump leaves out what stands between siblings (fib6_dump_node skips to the last of them).</summary>
-    private void KeepHidden(Dictionary<RouteKey6, Route6> fresh, Dictionary<RouteKey6, List<Route6>> behind)
+    private void KeepHidden(Dictionary<RouteKey6, List<Route6>> behind)
     {
         foreach ((RouteKey6 key, List<Route6> others) in _behind)
         {
-            if (!fresh.TryGetValue(key, out Route6? first) || !(first.IsMultipath || (behind.TryGetValue(key, out List<Route6>? b) && b.Exists(o => o.IsMultipath))))
+            if (!TryGet(key, out Route6? first) || !(first.IsMultipath || (behind.TryGetValue(key, out List<Route6>? b) && b.Exists(o => o.IsMultipath))))
             {
                 continue;
             }
@@ -295,15 +411,16 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
         }
     }
 
-    private void Insert(RouteKey6 key, Route6 route, ushort flags)
+    private void Insert(RouteKey6 key, int number, ushort flags)
     {
-        if (!Cache.TryGetValue(key, out Route6? first))
+        if (!TryGet(key, out int firstNumber))
         {
             _mixed.Remove(key);
-            Put(key, in route);
+            Put(key, number);
             return;
         }
 
+        Route6 first = BodyOf(firstNumber), route = BodyOf(number);
         bool replaces = (flags & Nlm.NLM_F_REPLACE) != 0;
         if (first.SameWays(route) || (replaces && !_behind.ContainsKey(key)))
         {
@@ -313,14 +430,14 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
                 _mixed.Remove(key);
             }
 
-            Put(key, in route);
+            Put(key, number);
             return;
         }
 
         if (replaces)
         {
             _cascade.Doubt6(); // of several, one was replaced: the order decides which, and a dump doesn't show all of them
-            Put(key, in route);
+            Put(key, number);
             return;
         }
 
@@ -349,7 +466,7 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
         else
         {
             _cascade.Doubt6();
-            Put(key, in route);
+            Put(key, number);
         }
     }
 
@@ -360,15 +477,17 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
             _mixed[key] = _mixed.GetValueOrDefault(key) || first.Mtu != siblings.Mtu || first.MtuLocked != siblings.MtuLocked || first.Type != siblings.Type;
         }
 
-        return Shared(first.With(siblings.Ways));
+        return first.With(siblings.Ways);
     }
 
-    private void Delete(RouteKey6 key, Route6 route)
+    private void Delete(RouteKey6 key, int number)
     {
-        if (!Cache.TryGetValue(key, out Route6? first))
+        if (!TryGet(key, out Route6? first))
         {
             return;
         }
+
+        Route6 route = BodyOf(number);
 
         _behind.TryGetValue(key, out List<Route6>? others);
         if (first.SameWays(route))
@@ -381,12 +500,12 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
         }
         else if (first.Holds(route))
         {
-            Put(key, Shared(first.Without(route)));
+            Put(key, first.Without(route));
             DoubtOrder(key);
         }
         else if (others?.FindIndex(o => o.Holds(route)) is int i and >= 0)
         {
-            others[i] = Shared(others[i].Without(route));
+            others[i] = others[i].Without(route);
             DoubtOrder(key);
             Touch(key);
         }
@@ -427,7 +546,7 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
 
         Route6 next = others[0];
         RemoveBehind(key, others, 0);
-        Put(key, in next);
+        Put(key, next);
         Touch(key);
     }
 
@@ -449,17 +568,7 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
             }
         }
 
-        List<(RouteKey6 Key, Route6? Left)> changes = [];
-        foreach ((RouteKey6 key, Route6 route) in Cache)
-        {
-            Route6? left = Survivor(route);
-            if (!ReferenceEquals(left, route))
-            {
-                changes.Add((key, left));
-            }
-        }
-
-        foreach ((RouteKey6 key, Route6? left) in changes)
+        foreach ((RouteKey6 key, Route6? left) in Changes(Survivor))
         {
             if (left is null)
             {
@@ -467,7 +576,7 @@ public sealed class Route6Feature : CachedFeature<RouteKey6, Route6>
             }
             else
             {
-                Put(key, Shared(left));
+                Put(key, left);
             }
         }
     }

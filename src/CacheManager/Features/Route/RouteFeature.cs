@@ -11,18 +11,18 @@ namespace FastPathSync.CacheManager.Features.Route;
 /// IPv4 routes of all tables. The kernel may hold several of one identity (`ip route append`); the cache holds the first,
 /// which is the one that the kernel uses and we publish, and the others behind it in the kernel's order.
 /// </summary>
-public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
+public sealed class RouteFeature : RouteCache<RouteKey4, Route4>
 {
     private const int KeptGateways = 4096;
     private readonly Cascade _cascade;
     private readonly InterfaceFeature _interfaces;
     private readonly Route6Feature _ipv6;
     private readonly Wire.RouteBatch _batch = new();
-    private readonly List<Wire.RouteBatch.Types.Update> _spare = [];
+    private readonly Dictionary<(uint Table, byte Tos, uint Metric), uint> _deleted = [];
+    private readonly ColumnBytes _upsertLengths = new(), _deleteLengths = new();
     private readonly Dictionary<uint, ByteString> _gateways = [];
     private Dictionary<RouteKey4, List<Route4>> _behind = [];
-    private readonly RoutePool<Route4> _pool;
-    private int _used;
+    private Dictionary<RouteKey4, List<Route4>> _behindOfDump = [];
 
     /// <param name="ipv6">Takes the messages that are about IPv6.</param>
     public RouteFeature(Cascade cascade, InterfaceFeature interfaces, Route6Feature ipv6)
@@ -31,7 +31,6 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
         _cascade = cascade;
         _interfaces = interfaces;
         cascade.Routes += ApplyCascade;
-        _pool = new RoutePool<Route4>(() => Cache.Values.Concat(_behind.Values.SelectMany(o => o)));
     }
 
     public override Wire.ObjectKind Kind => Wire.ObjectKind.Route;
@@ -44,23 +43,21 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
 
     public override EventOutcome Apply(scoped in NetlinkMessage message)
     {
-        if (!RouteMessage.TryParse(in message, out RouteMessage m))
+        if (message.Payload.Length > 0 && message.Payload[0] == Rtm.AF_INET6)
+        {
+            return _ipv6.Apply(in message);
+        }
+
+        if (!TryParse(in message, out RouteKey4 key, out int route))
         {
             return EventOutcome.Malformed;
         }
 
-        if (m.Family == Rtm.AF_INET6)
-        {
-            return _ipv6.Apply(message.Type, message.Flags, in m);
-        }
-
-        if (m.Family != Rtm.AF_INET || m.IsCloned)
+        if (route < 0)
         {
             return EventOutcome.Ignored;
         }
 
-        RouteKey4 key = RouteKey4.Of(in m);
-        Route4 route = _pool.Share(Route4.Of(in m));
         _cascade.Apply();
         if (message.Type == Rtm.RTM_NEWROUTE)
         {
@@ -74,63 +71,105 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
         return EventOutcome.Applied;
     }
 
-    protected override void Dump(NetlinkSocket socket, Dictionary<RouteKey4, Route4> fresh)
+    protected override void Dump(NetlinkSocket socket)
     {
         Dictionary<RouteKey4, List<Route4>> behind = [];
         void Restart()
         {
-            fresh.Clear();
+            DumpBegins();
             behind.Clear();
         }
 
         NetlinkDump.Run(socket, () => RouteMessage.Dump(Rtm.AF_INET), Restart, Urgent, (scoped in NetlinkMessage m) =>
         {
-            if (!RouteMessage.TryParse(in m, out RouteMessage r))
+            if (!TryParse(in m, out RouteKey4 key, out int route))
             {
                 throw NetlinkDump.Malformed(in m);
             }
 
-            RouteKey4 key = RouteKey4.Of(in r);
-            Route4 route = _pool.Share(Route4.Of(in r));
-            if (!r.IsCloned && !fresh.TryAdd(key, route))
+            if (route >= 0 && !NoteDumped(key, route))
             {
-                Others(behind, key).Add(route);
+                Others(behind, key).Add(BodyOf(route));
             }
         });
-        _behind = behind;
+        _behindOfDump = behind;
     }
 
-    protected override void AppendUpsert(RouteKey4 key, in Route4 value)
+    protected override void Dumped()
     {
-        // Updates are reused: at a quarter of a million routes a second they would be most of the garbage.
-        Wire.RouteBatch.Types.Update update;
-        if (_used < _spare.Count)
+        _behind = _behindOfDump;
+        _behindOfDump = [];
+    }
+
+    protected override void AppendUpsert(in RouteKey4 key, int body)
+    {
+        Wire.RouteColumns c = _batch.Upserts ??= new Wire.RouteColumns();
+        uint column = ColumnOf(body, out bool added);
+        if (added)
         {
-            update = _spare[_used];
-        }
-        else
-        {
-            update = new Wire.RouteBatch.Types.Update { Upsert = new Wire.Route { Key = new Wire.RouteKey() } };
-            _spare.Add(update);
+            c.Bodies.Add(Body(BodyOf(body)));
         }
 
-        _used++;
-        Wire.Route r = update.Upsert;
-        r.Key.Table = key.Table;
-        r.Key.Destination = key.Destination;
-        r.Key.PrefixLength = key.Length;
-        r.Key.Tos = key.Tos;
-        r.Key.Metric = key.Metric;
-        r.Type = value.Type;
-        r.Protocol = value.Protocol;
-        r.Scope = value.Scope;
-        r.PreferredSource = value.PreferredSource;
-        r.Mtu = value.Mtu;
-        r.NexthopId = value.NexthopId;
-        r.Flags = value.Flags;
+        c.Destinations.Add(key.Destination);
+        c.Body.Add(column);
+        _upsertLengths.Add(key.Length);
+    }
+
+    protected override void AppendDelete(in RouteKey4 key)
+    {
+        Wire.RouteColumns c = _batch.Deletes ??= new Wire.RouteColumns();
+        if (!_deleted.TryGetValue((key.Table, key.Tos, key.Metric), out uint column))
+        {
+            column = (uint)c.Bodies.Count;
+            c.Bodies.Add(new Wire.Route { Key = new Wire.RouteKey { Table = key.Table, Tos = key.Tos, Metric = key.Metric } });
+            _deleted[(key.Table, key.Tos, key.Metric)] = column;
+        }
+
+        c.Destinations.Add(key.Destination);
+        c.Body.Add(column);
+        _deleteLengths.Add(key.Length);
+    }
+
+    protected override IMessage Batch(ulong observedNs)
+    {
+        _batch.ObservedNs = observedNs;
+        if (_batch.Upserts is Wire.RouteColumns upserts)
+        {
+            upserts.PrefixLengths = _upsertLengths.Bytes;
+        }
+
+        if (_batch.Deletes is Wire.RouteColumns deletes)
+        {
+            deletes.PrefixLengths = _deleteLengths.Bytes;
+        }
+
+        return _batch;
+    }
+
+    protected override void EmptyBatch()
+    {
+        _batch.Upserts = null;
+        _batch.Deletes = null;
+        _deleted.Clear();
+        _upsertLengths.Clear();
+        _deleteLengths.Clear();
+    }
+
+    private Wire.Route Body(Route4 value)
+    {
+        Wire.Route r = new()
+        {
+            Key = new Wire.RouteKey { Table = value.Table, Tos = value.Tos, Metric = value.Metric },
+            Type = value.Type,
+            Protocol = value.Protocol,
+            Scope = value.Scope,
+            PreferredSource = value.PreferredSource,
+            Mtu = value.Mtu,
+            NexthopId = value.NexthopId,
+            Flags = value.Flags,
+        };
         if (value.Multipath is RouteNexthop[] members)
         {
-            r.Nexthops.Clear();
             foreach (RouteNexthop n in members)
             {
                 r.Nexthops.Add(new Wire.RouteNexthop
@@ -143,51 +182,52 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
                 });
             }
         }
-        else if (value.Index == 0 && value.Gateway == 0)
+        else if (value.Index != 0 || value.Gateway != 0)
         {
-            r.Nexthops.Clear();
-        }
-        else
-        {
-            if (r.Nexthops.Count != 1)
+            r.Nexthops.Add(new Wire.RouteNexthop
             {
-                r.Nexthops.Clear();
-                r.Nexthops.Add(new Wire.RouteNexthop());
-            }
-
-            Wire.RouteNexthop n = r.Nexthops[0];
-            n.Ifindex = (uint)value.Index;
-            n.Gateway = value.Gateway == 0 ? ByteString.Empty : GatewayBytes(value.Gateway);
-            n.Weight = 1;
-            n.Flags = value.NexthopFlags;
-            n.Encap = value.Encap;
+                Ifindex = (uint)value.Index,
+                Gateway = value.Gateway == 0 ? ByteString.Empty : GatewayBytes(value.Gateway),
+                Weight = 1,
+                Flags = value.NexthopFlags,
+                Encap = value.Encap,
+            });
         }
 
-        _batch.Updates.Add(update);
+        return r;
     }
 
-    protected override void AppendDelete(RouteKey4 key) => _batch.Updates.Add(new Wire.RouteBatch.Types.Update
+    /// <param name="route">The number of its body, -1 when it is none of ours.</param>
+    private bool TryParse(scoped in NetlinkMessage message, out RouteKey4 key, out int route)
     {
-        Delete = new Wire.RouteKey
+        RouteMemo? memo = Memo;
+        RouteMemo.Masked masked = default;
+        bool memoized = memo is not null && RouteMemo.TryMask(in message, out masked);
+        if (memoized && memo!.TryGet(in masked, out RouteMemo.Known known))
         {
-            Table = key.Table,
-            Destination = key.Destination,
-            PrefixLength = key.Length,
-            Tos = key.Tos,
-            Metric = key.Metric,
-        },
-    });
+            key = new RouteKey4(known.Table, (uint)masked.Low, known.Metric, masked.PrefixLength, known.Tos);
+            route = known.Body;
+            return true;
+        }
 
-    protected override IMessage Batch(ulong observedNs)
-    {
-        _batch.ObservedNs = observedNs;
-        return _batch;
-    }
+        key = default;
+        route = -1;
+        if (!RouteMessage.TryParse(in message, out RouteMessage m))
+        {
+            return false;
+        }
 
-    protected override void EmptyBatch()
-    {
-        _batch.Updates.Clear();
-        _used = 0;
+        if (m.Family == Rtm.AF_INET && !m.IsCloned)
+        {
+            key = RouteKey4.Of(in m);
+            route = Share(Route4.Of(in m));
+            if (memoized)
+            {
+                memo!.Note(in masked, new RouteMemo.Known(key.Table, key.Metric, route, key.Tos));
+            }
+        }
+
+        return true;
     }
 
     private static List<Route4> Others(Dictionary<RouteKey4, List<Route4>> behind, RouteKey4 key)
@@ -201,11 +241,18 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
     }
 
     /// <summary>fib_table_insert (net/ipv4/fib_trie.c): replace the first, append behind the last, or stand before the first.</summary>
-    private void Insert(RouteKey4 key, Route4 route, ushort flags)
+    private void Insert(RouteKey4 key, int number, ushort flags)
     {
-        if (!Cache.TryGetValue(key, out Route4? first) || first.IsSame(route))
+        if (!TryGet(key, out int firstNumber) || firstNumber == number)
         {
-            Put(key, route);
+            Put(key, number);
+            return;
+        }
+
+        Route4 first = BodyOf(firstNumber), route = BodyOf(number);
+        if (first.IsSame(route))
+        {
+            Put(key, number);
             return;
         }
 
@@ -221,7 +268,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
 
         if ((flags & Nlm.NLM_F_REPLACE) != 0)
         {
-            Put(key, route);
+            Put(key, number);
         }
         else if ((flags & Nlm.NLM_F_APPEND) != 0)
         {
@@ -230,18 +277,19 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
         else
         {
             Others(_behind, key).Insert(0, first);
-            Put(key, route);
+            Put(key, number);
         }
     }
 
-    private void Delete(RouteKey4 key, Route4 route)
+    private void Delete(RouteKey4 key, int number)
     {
-        if (!Cache.TryGetValue(key, out Route4? first))
+        if (!TryGet(key, out int firstNumber))
         {
             return;
         }
 
-        if (first.IsSame(route))
+        Route4 route = BodyOf(number);
+        if (firstNumber == number || BodyOf(firstNumber).IsSame(route))
         {
             RemoveFirst(key);
             return;
@@ -263,7 +311,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
 
     private void RemoveFirst(RouteKey4 key)
     {
-        if (!_behind.TryGetValue(key, out List<Route4>? others))
+        if (_behind.Count == 0 || !_behind.TryGetValue(key, out List<Route4>? others))
         {
             Remove(key);
             return;
@@ -283,7 +331,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
     {
         foreach (RouteKey4 key in _behind.Keys.ToList())
         {
-            List<Route4> left = [.. _behind[key].Select(r => Aftermath(key, r)).OfType<Route4>()];
+            List<Route4> left = [.. _behind[key].Select(Aftermath).OfType<Route4>()];
             _behind[key] = left;
             if (left.Count == 0)
             {
@@ -291,17 +339,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             }
         }
 
-        List<(RouteKey4 Key, Route4? After)> changes = [];
-        foreach ((RouteKey4 key, Route4 route) in Cache)
-        {
-            Route4? after = Aftermath(key, route);
-            if (!ReferenceEquals(after, route))
-            {
-                changes.Add((key, after));
-            }
-        }
-
-        foreach ((RouteKey4 key, Route4? after) in changes)
+        foreach ((RouteKey4 key, Route4? after) in Changes(Aftermath))
         {
             if (after is not null)
             {
@@ -315,10 +353,10 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
     }
 
     /// <summary>What the causes noted in the cascade leave of a route: itself, itself with dead ways, or null.</summary>
-    private Route4? Aftermath(RouteKey4 key, Route4 r)
+    private Route4? Aftermath(Route4 r)
     {
         // fib_sync_down_addr looks only at the main table (VRF devices have their own).
-        if (r.PreferredSource != 0 && key.Table == RouteConstants.RT_TABLE_MAIN && _cascade.DeadAddresses.Contains(r.PreferredSource))
+        if (r.PreferredSource != 0 && r.Table == RouteConstants.RT_TABLE_MAIN && _cascade.DeadAddresses.Contains(r.PreferredSource))
         {
             return null;
         }
@@ -349,7 +387,8 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
         }
 
         byte lost = LinkDownFlags(r.Index);
-        return _pool.Share(r with { NexthopFlags = (byte)(r.NexthopFlags | lost), Flags = r.Flags | lost });
+        // With the same flags as before it is no other route.
+        return r.NexthopFlags == (r.NexthopFlags | lost) && r.Flags == (r.Flags | lost) ? r : r with { NexthopFlags = (byte)(r.NexthopFlags | lost), Flags = r.Flags | lost };
     }
 
     private Route4? AftermathOfMultipath(Route4 r, RouteNexthop[] members)
@@ -376,7 +415,7 @@ public sealed class RouteFeature : CachedFeature<RouteKey4, Route4>
             }
         }
 
-        return !alive ? null : changed is null ? r : _pool.Share(r with { Multipath = changed });
+        return !alive ? null : changed is null ? r : r with { Multipath = changed };
     }
 
     private bool IsDead(int index, byte scope) =>

@@ -34,6 +34,8 @@ public sealed class SettingsFeature(Action wake) : IFeature
         }
     }
 
+    public int Count => Current is null ? 0 : 1;
+
     /// <summary>Null until the probe has looked.</summary>
     public Wire.Settings? Current
     {

@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using FastPathSync.FpManager.Memory;
 using FastPathSync.SharedMemory.Tables;
 
@@ -15,6 +16,7 @@ public sealed unsafe class Fib4Writer
     private readonly int _groupCapacity;
     private readonly Reclaimer _reclaimer;
     private readonly Stack<int> _freeGroups = new();
+    private readonly Action<ulong> _freeGroup;
     private int _groupHighWater;
 
     public Fib4Writer(uint* table24, uint* groups, uint* groupUse, int groupCapacity, Reclaimer reclaimer)
@@ -24,6 +26,7 @@ public sealed unsafe class Fib4Writer
         _groupUse = groupUse;
         _groupCapacity = groupCapacity;
         _reclaimer = reclaimer;
+        _freeGroup = group => _freeGroups.Push((int)group);
     }
 
     public static uint Entry(int depth, int nexthop) => ((uint)depth << Fib4Reader.DepthShift) | (uint)nexthop;
@@ -36,8 +39,21 @@ public sealed unsafe class Fib4Writer
         if (length <= 24)
         {
             uint first = prefix >> 8, count = 1u << (24 - length);
+            uint deeper = (uint)(length + 1) << Fib4Reader.DepthShift; // the least entry of a longer prefix; those of groups are greater
             for (uint i = first; i < first + count; i++)
             {
+                // Each entry of a vector is stored whole: the table begins at a page, and no entry crosses a cache line.
+                while (i % 8 == 0 && i + 8 <= first + count && Vector256.LessThanAll(Vector256.Load(_table24 + i), Vector256.Create(deeper)))
+                {
+                    Vector256.Store(Vector256.Create(entry), _table24 + i);
+                    i += 8;
+                }
+
+                if (i == first + count)
+                {
+                    break;
+                }
+
                 uint e = _table24[i];
                 if ((e & Fib4Reader.GroupFlag) != 0)
                 {
@@ -83,6 +99,18 @@ public sealed unsafe class Fib4Writer
         }
 
         return true;
+    }
+
+    /// <summary>The first address of a prefix is answered by it, or by a longer one.</summary>
+    public bool Holds(uint prefix, int length, int nexthop)
+    {
+        uint e = _table24[prefix >> 8];
+        if ((e & Fib4Reader.GroupFlag) != 0)
+        {
+            e = (e & Fib4Reader.IndexMask) < (uint)_groupHighWater ? Group(e)[prefix & 0xff] : 0;
+        }
+
+        return Depth(e) > length || e == Entry(length, nexthop);
     }
 
     /// <summary>Takes a prefix away; <paramref name="parent"/> is the entry of the longest shorter prefix over it, or 0.</summary>
@@ -135,7 +163,7 @@ public sealed unsafe class Fib4Writer
         {
             // No prefix longer than 24 is left: all 256 entries are the same one.
             Volatile.Write(ref slot, group[0]);
-            _reclaimer.Retire(() => _freeGroups.Push(index));
+            _reclaimer.Retire(_freeGroup, (ulong)index);
         }
     }
 
@@ -183,7 +211,7 @@ public sealed unsafe class Fib4Writer
                     if ((have & Fib4Reader.GroupFlag) != 0)
                     {
                         int old = (int)(have & Fib4Reader.IndexMask);
-                        _reclaimer.Retire(() => _freeGroups.Push(old));
+                        _reclaimer.Retire(_freeGroup, (ulong)old);
                     }
                 }
 

@@ -13,6 +13,9 @@ internal interface IPrefixFib
 
     void Remove(uint destination, int length, PrefixTable table);
 
+    /// <summary>At its first address at least, the prefix (or a longer one) is looked up as it should be.</summary>
+    bool Holds(uint destination, int length, int nexthop);
+
     /// <summary>Makes it what the table says, touching only what differs; a prefix without room is taken back from the table.</summary>
     /// <returns>How many entries were wrong.</returns>
     int Mend(PrefixTable table, out bool complete);
@@ -43,6 +46,8 @@ internal sealed unsafe class MergedFib(Fib4Writer fib, NexthopStore nexthops) : 
             nexthops.SetDefault(NexthopStore.None);
         }
     }
+
+    public bool Holds(uint destination, int length, int nexthop) => length == 0 || fib.Holds(destination, length, nexthop);
 
     public int Mend(PrefixTable table, out bool complete)
     {
@@ -105,6 +110,8 @@ internal sealed class SmallFib(FibTrieWriter tries, int root, NexthopStore nexth
         }
     }
 
+    public bool Holds(uint destination, int length, int nexthop) => length == 0 || _trie.Holds(destination, length, nexthop);
+
     public int Mend(PrefixTable table, out bool complete)
     {
         int mended = _trie.Mend(table, out complete, shortest: 1);
@@ -128,6 +135,8 @@ internal sealed class TrieFib(FibTrieWriter tries, int root) : IPrefixFib
             tries.TrySet(root, FibKey.Ipv4(destination), length, table.PuntFull);
         }
     }
+
+    public bool Holds(uint destination, int length, int nexthop) => tries.Get(root, FibKey.Ipv4(destination), length) == nexthop;
 
     public int Mend(PrefixTable table, out bool complete) => Mend(table, out complete, shortest: 0);
 

@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using FastPathSync.FpManager.Features.Nexthop;
+using FastPathSync.Linux.Collections;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 
@@ -12,7 +12,8 @@ namespace FastPathSync.FpManager.Features.Route;
 /// </summary>
 internal sealed class PrefixTable
 {
-    private readonly Dictionary<uint, Prefix>[] _prefixes = new Dictionary<uint, Prefix>[33];
+    private readonly CompactMap<PrefixKey, Prefix> _prefixes = new();
+    private readonly int[] _ofLength = new int[33];
     private readonly HashSet<(uint Destination, byte Length)> _shortLocal = [];
     private readonly RecordTableWriter<RouteRecord> _records;
     private readonly RouteChains _chains;
@@ -24,9 +25,31 @@ internal sealed class PrefixTable
     public PrefixTable(RecordTableWriter<RouteRecord> records, RouteChains chains, NexthopStore nexthops, RoutePunts punts, IPrefixFib fib, bool merged)
     {
         (_records, _chains, _nexthops, _punts, _fib, _merged) = (records, chains, nexthops, punts, fib, merged);
-        for (int i = 0; i <= 32; i++)
+    }
+
+    private readonly record struct PrefixKey : ICompactKey<PrefixKey>
+    {
+        private readonly uint _lengthAndOne;
+
+        public PrefixKey(uint destination, int length)
         {
-            _prefixes[i] = [];
+            Destination = destination;
+            _lengthAndOne = (uint)length + 1;
+        }
+
+        public uint Destination { get; }
+
+        public int Length => (int)_lengthAndOne - 1;
+
+        public bool IsUsed => _lengthAndOne != 0;
+
+        public uint Hash
+        {
+            get
+            {
+                ulong h = (((ulong)Destination << 8) | _lengthAndOne) * 0x9e3779b97f4a7c15;
+                return (uint)((h ^ (h >> 29)) * 0xbf58476d1ce4e5b9 >> 32);
+            }
         }
     }
 
@@ -39,22 +62,37 @@ internal sealed class PrefixTable
 
     public int PuntFull => _punts.TableFull;
 
-    public void Link(in RouteRecord r, int slot)
+    /// <summary>The slot of the route of this identity, or -1.</summary>
+    public int Find(uint table, uint destination, int length, byte tos, uint metric)
     {
-        ref Prefix p = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes[r.PrefixLength], r.Destination, out _);
-        _chains.Link(slot, ref p.Head);
+        int at = _prefixes.Find(new PrefixKey(destination, length));
+        for (int s = at < 0 ? 0 : _prefixes.Value(at).Head; s != 0; s = _chains.After(s))
+        {
+            ref RouteRecord r = ref _records[s - 1];
+            if (r.Table == table && r.Metric == metric && r.Tos == tos)
+            {
+                return s - 1;
+            }
+        }
+
+        return -1;
     }
 
-    public void Unlink(in RouteRecord r, int slot)
+    public void Link(in RouteRecord r, int slot)
     {
-        ref Prefix p = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes[r.PrefixLength], r.Destination, out _);
-        _chains.Unlink(slot, ref p.Head);
+        int before = _prefixes.Count, at = _prefixes.FindOrAdd(new PrefixKey(r.Destination, r.PrefixLength));
+        _ofLength[r.PrefixLength] += _prefixes.Count - before;
+        _chains.Link(slot, ref _prefixes.Value(at).Head);
     }
+
+    public void Unlink(in RouteRecord r, int slot) =>
+        _chains.Unlink(slot, ref _prefixes.Value(_prefixes.Find(new PrefixKey(r.Destination, r.PrefixLength))).Head);
 
     /// <summary>Puts the best route of a prefix into the FIB, or takes the prefix out when none is left.</summary>
     public bool Compile(uint destination, byte length)
     {
-        ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
+        int at = _prefixes.Find(new PrefixKey(destination, length));
+        ref Prefix p = ref _prefixes.Value(at);
         int before = p.Nexthop, best = p.Nexthop = Best(p.Head, destination, length, out bool local);
         bool empty = p.Head == 0, room = true;
         if (best == NexthopStore.None && before != NexthopStore.None)
@@ -69,11 +107,29 @@ internal sealed class PrefixTable
 
         if (empty)
         {
-            _prefixes[length].Remove(destination);
+            _prefixes.RemoveAt(at);
+            _ofLength[length]--;
         }
 
         return room & Shadow(destination, length, local);
     }
+
+    /// <summary>Puts a prefix into the FIB again if it isn't there as it should be.</summary>
+    /// <returns>True when all was right.</returns>
+    public bool TryMend(uint destination, byte length)
+    {
+        int nexthop = NexthopOf(destination, length);
+        if (nexthop == NexthopStore.None || _fib.Holds(destination, length, nexthop))
+        {
+            return true;
+        }
+
+        _fib.TrySet(destination, length, nexthop, added: false);
+        return false;
+    }
+
+    /// <summary>Gives back memory that a withdrawn table took.</summary>
+    public void Trim() => _prefixes.Trim();
 
     public bool Mend(out int mended)
     {
@@ -88,9 +144,15 @@ internal sealed class PrefixTable
         _shortLocal.Clear();
         for (byte length = 0; length <= 32; length++)
         {
-            foreach (uint destination in _prefixes[length].Keys.ToList())
+            for (int i = 0; _ofLength[length] > 0 && i < _prefixes.Capacity; i++)
             {
-                ref Prefix p = ref CollectionsMarshal.GetValueRefOrNullRef(_prefixes[length], destination);
+                if (!_prefixes.IsUsed(i) || _prefixes.Key(i).Length != length)
+                {
+                    continue;
+                }
+
+                uint destination = _prefixes.Key(i).Destination;
+                ref Prefix p = ref _prefixes.Value(i);
                 p.Nexthop = Best(p.Head, destination, length, out bool local);
                 if (local && IsShort(destination, length))
                 {
@@ -109,23 +171,32 @@ internal sealed class PrefixTable
     }
 
     /// <summary>What is in the FIB.</summary>
-    public IEnumerable<(FibKey Prefix, int Length)> Compiled() =>
-        from length in Enumerable.Range(0, 33)
-        from p in _prefixes[length]
-        where p.Value.Nexthop != NexthopStore.None
-        select (FibKey.Ipv4(p.Key), length);
+    public IEnumerable<(FibKey Prefix, int Length)> Compiled()
+    {
+        for (int i = 0; i < _prefixes.Capacity; i++)
+        {
+            if (_prefixes.IsUsed(i) && _prefixes.Value(i).Nexthop != NexthopStore.None)
+            {
+                yield return (FibKey.Ipv4(_prefixes.Key(i).Destination), _prefixes.Key(i).Length);
+            }
+        }
+    }
 
-    public int NexthopOf(uint destination, int length) =>
-        _prefixes[length].TryGetValue(destination, out Prefix p) ? p.Nexthop : NexthopStore.None;
+    public int NexthopOf(uint destination, int length)
+    {
+        int at = _prefixes.Find(new PrefixKey(destination, length));
+        return at < 0 ? NexthopStore.None : _prefixes.Value(at).Nexthop;
+    }
 
     /// <summary>The FIB entry of the longest shorter prefix over this one; 0: only the default is.</summary>
     public uint ParentEntry(uint destination, int length)
     {
         for (int l = length - 1; l > 0; l--)
         {
-            if (_prefixes[l].TryGetValue(destination & Mask(l), out Prefix p) && p.Nexthop != NexthopStore.None)
+            int nexthop = _ofLength[l] == 0 ? NexthopStore.None : NexthopOf(destination & Mask(l), l);
+            if (nexthop != NexthopStore.None)
             {
-                return FibEntry.Make(l, p.Nexthop);
+                return FibEntry.Make(l, nexthop);
             }
         }
 
@@ -140,9 +211,9 @@ internal sealed class PrefixTable
         bool tos = false;
         for (int s = head; s != 0; s = _chains.After(s))
         {
-            RouteRecord r = _records[s - 1];
+            ref RouteRecord r = ref _records[s - 1];
             tos |= r.Tos != 0;
-            if (r.Tos == 0 && !_nexthops.IsDead(r.Nexthop) && (best < 0 || IsBetter(r, _records[best])))
+            if (r.Tos == 0 && !_nexthops.IsDead(r.Nexthop) && (best < 0 || IsBetter(in r, in _records[best])))
             {
                 best = s - 1;
             }
@@ -187,12 +258,19 @@ internal sealed class PrefixTable
         }
 
         bool room = true;
-        for (byte l = (byte)(length + 1); l <= 32; l++)
+        List<PrefixKey> below = [];
+        for (int i = 0; i < _prefixes.Capacity; i++)
         {
-            foreach (uint below in _prefixes[l].Keys.Where(d => ((d ^ destination) & Mask(length)) == 0).ToList())
+            PrefixKey k = _prefixes.Key(i);
+            if (k.IsUsed && k.Length > length && ((k.Destination ^ destination) & Mask(length)) == 0)
             {
-                room &= Compile(below, l);
+                below.Add(k);
             }
+        }
+
+        foreach (PrefixKey k in below.OrderBy(k => k.Length))
+        {
+            room &= Compile(k.Destination, (byte)k.Length);
         }
 
         return room;

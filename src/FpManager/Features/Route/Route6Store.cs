@@ -50,6 +50,9 @@ public sealed class Route6Store : IRuleTables
             new(r.Destination.High, r.Destination.Low, r.Table == RouteStore.TableLocal ? RouteStore.TableMain : r.Table, r.PrefixLength);
     }
 
+    /// <summary>Set while a synchronization is an audit.</summary>
+    public AuditCount? Audit { get; set; }
+
     public int Count => _records.Reader.Count;
 
     public uint Occupancy { get; private set; }
@@ -95,34 +98,50 @@ public sealed class Route6Store : IRuleTables
     public bool TryUpsert(Wire.Route6 wire, ulong generation)
     {
         Route6Record r = RecordOf(wire, generation);
-        PrefixKey prefix = PrefixKey.Of(in r);
-        int slot = Find(prefix, in r);
-        bool exists = slot >= 0;
         r.Nexthop = AcquireNexthop(wire);
-        if (r.Nexthop == NexthopStore.None || (!exists && (slot = _records.Allocate()) < 0))
-        {
-            _nexthops.Release(r.Nexthop);
-            return false;
-        }
-
-        int old = exists ? _records[slot].Nexthop : NexthopStore.None;
-        _records.Write(slot, r);
-        if (!exists)
-        {
-            Link(prefix, slot);
-            CountSpecial(in r, +1);
-        }
-
-        bool room = Compile(prefix);
-        _nexthops.Release(old);
+        bool room = r.Nexthop != NexthopStore.None && TryPut(in r);
+        _nexthops.Release(r.Nexthop);
         return room;
     }
 
-    public bool Remove(Wire.Route6Key wire)
+    /// <returns>False when a table is full; what found room is there.</returns>
+    public bool TryUpsert(Wire.Route6Columns wire, ulong generation)
     {
-        Route6Record wanted = IdentityOf(wire);
-        int slot = Find(PrefixKey.Of(in wanted), in wanted);
-        return slot < 0 || Remove(slot);
+        Route6Record[] bodies = [.. wire.Bodies.Select(b => RecordOf(b, generation) with { Nexthop = AcquireNexthop(b) })];
+        ReadOnlySpan<byte> lengths = wire.PrefixLengths.Span;
+        bool room = true;
+        for (int i = 0; i < lengths.Length; i++)
+        {
+            ref Route6Record r = ref bodies[wire.Body[i]];
+            r.Destination = DestinationOf(wire, i);
+            r.PrefixLength = lengths[i];
+            room &= r.Nexthop != NexthopStore.None && TryPut(in r);
+        }
+
+        foreach (Route6Record r in bodies)
+        {
+            _nexthops.Release(r.Nexthop);
+        }
+
+        return room;
+    }
+
+    public bool Remove(Wire.Route6Key wire) => Remove(IdentityOf(wire));
+
+    public bool Remove(Wire.Route6Columns wire)
+    {
+        Route6Record[] bodies = [.. wire.Bodies.Select(b => IdentityOf(b.Key))];
+        ReadOnlySpan<byte> lengths = wire.PrefixLengths.Span;
+        bool room = true;
+        for (int i = 0; i < lengths.Length; i++)
+        {
+            ref Route6Record r = ref bodies[wire.Body[i]];
+            r.Destination = DestinationOf(wire, i);
+            r.PrefixLength = lengths[i];
+            room &= Remove(in r);
+        }
+
+        return room;
     }
 
     public int Sweep(ulong generation)
@@ -163,6 +182,53 @@ public sealed class Route6Store : IRuleTables
         prefixes.Where(p => Best(p, table) != NexthopStore.None).Select(p => (p.Fib, (int)p.Length)),
         (key, length) => Best(new PrefixKey(key.High, key.Low, PrefixTableOf(table), (byte)length), table),
         out complete);
+
+    private static IpAddress DestinationOf(Wire.Route6Columns wire, int row) =>
+        new(wire.DestinationsHigh[row], wire.DestinationsLow.Count == 0 ? 0 : wire.DestinationsLow[row]);
+
+    /// <summary>Takes a reference of its own to the nexthop.</summary>
+    private bool TryPut(in Route6Record r)
+    {
+        PrefixKey prefix = PrefixKey.Of(in r);
+        int slot = Find(prefix, in r);
+        bool exists = slot >= 0;
+        if (!exists && (slot = _records.Allocate()) < 0)
+        {
+            return false;
+        }
+
+        if (Audit is not null && !(exists && IsRight(prefix, in r, _records[slot])))
+        {
+            Audit.Mended++; // Compile, below, looks into the tries in any case
+        }
+
+        int old = exists ? _records[slot].Nexthop : NexthopStore.None;
+        _records.Write(slot, r);
+        _nexthops.AddReference(r.Nexthop);
+        if (!exists)
+        {
+            Link(prefix, slot);
+            CountSpecial(in r, +1);
+        }
+
+        bool room = Compile(prefix);
+        _nexthops.Release(old);
+        return room;
+    }
+
+    private bool IsRight(PrefixKey prefix, in Route6Record wanted, Route6Record have)
+    {
+        have.Generation = wanted.Generation;
+        int best = Best(prefix, prefix.Table), root = Root(prefix.Table);
+        return MemoryMarshal.AsBytes(new ReadOnlySpan<Route6Record>(in wanted)).SequenceEqual(MemoryMarshal.AsBytes(new ReadOnlySpan<Route6Record>(in have)))
+            && (best == NexthopStore.None || root < 0 || _tries.Get(root, prefix.Fib, prefix.Length) == best);
+    }
+
+    private bool Remove(in Route6Record wanted)
+    {
+        int slot = Find(PrefixKey.Of(in wanted), in wanted);
+        return slot < 0 || Remove(slot);
+    }
 
     private static uint PrefixTableOf(uint table) => table is RouteStore.TableLocal or MainAlone ? RouteStore.TableMain : table;
 

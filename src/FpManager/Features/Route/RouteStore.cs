@@ -23,6 +23,7 @@ public sealed class RouteStore : IRuleTables
     private const byte ProtocolKernel = 2;
 
     private readonly RecordTableWriter<RouteRecord> _records;
+    /// <summary>Of the tables that aren't merged; those that are find theirs by prefix.</summary>
     private readonly Dictionary<RouteKey, int> _slots = [];
     private readonly Dictionary<uint, int> _counts = [];
     private readonly Dictionary<uint, int> _suspects = [];
@@ -64,7 +65,10 @@ public sealed class RouteStore : IRuleTables
         public int References { get; set; }
     }
 
-    public int Count => _slots.Count;
+    /// <summary>Set while a synchronization is an audit.</summary>
+    public AuditCount? Audit { get; set; }
+
+    public int Count => _records.Reader.Count;
 
     public uint Occupancy { get; private set; }
 
@@ -95,9 +99,9 @@ public sealed class RouteStore : IRuleTables
             }
 
             own = new OwnTable(new PrefixTable(_records, _ownChains, _nexthops, _punts, new TrieFib(_tries, root), merged: false), root);
-            foreach ((RouteKey key, int slot) in CountOf(table) > 0 ? _slots : [])
+            for (int slot = 0; CountOf(table) > 0 && slot < _records.Reader.HighWater; slot++)
             {
-                if (key.Table == table)
+                if (_records.IsUsed(slot) && _records[slot].Table == table)
                 {
                     own.Prefixes.Link(_records[slot], slot);
                 }
@@ -148,61 +152,63 @@ public sealed class RouteStore : IRuleTables
     /// <returns>False when a table is full.</returns>
     public bool TryUpsert(Wire.Route wire, ulong generation)
     {
-        RouteKey key = KeyOf(wire.Key);
-        int nexthop = AcquireNexthop(wire);
-        bool exists = _slots.TryGetValue(key, out int slot);
-        if (nexthop == NexthopStore.None || (!exists && (slot = _records.Allocate()) < 0))
+        RouteRecord r = BodyOf(wire, generation);
+        r.Destination = wire.Key.Destination;
+        r.PrefixLength = (byte)Math.Min(wire.Key.PrefixLength, 32);
+        bool room = r.Nexthop != NexthopStore.None && TryPut(in r);
+        _nexthops.Release(r.Nexthop);
+        return room;
+    }
+
+    /// <returns>False when a table is full; what found room is there.</returns>
+    public bool TryUpsert(Wire.RouteColumns wire, ulong generation)
+    {
+        RouteRecord[] bodies = [.. wire.Bodies.Select(b => BodyOf(b, generation))];
+        ReadOnlySpan<byte> lengths = wire.PrefixLengths.Span;
+        bool room = true;
+        for (int i = 0; i < lengths.Length; i++)
         {
-            _nexthops.Release(nexthop);
-            return false;
+            ref RouteRecord r = ref bodies[wire.Body[i]];
+            r.Destination = wire.Destinations[i];
+            r.PrefixLength = lengths[i];
+            room &= r.Nexthop != NexthopStore.None && TryPut(in r);
         }
 
-        RouteRecord old = exists ? _records[slot] : default;
-        RouteRecord r = new()
+        foreach (RouteRecord r in bodies)
         {
-            Table = key.Table,
-            Destination = key.Destination,
-            PrefixLength = key.Length,
-            Tos = key.Tos,
-            Type = (byte)wire.Type,
-            Protocol = (byte)wire.Protocol,
-            Scope = (byte)wire.Scope,
-            Mtu = (ushort)Math.Min(wire.Mtu, 0xffff),
-            Metric = key.Metric,
-            PreferredSource = wire.PreferredSource,
-            NexthopObject = wire.NexthopId,
-            Nexthop = nexthop,
-            Flags = wire.Flags,
-            Generation = generation,
-        };
-        _records.Write(slot, r);
-        if (exists)
-        {
-            CountSpecial(in old, -1);
-            CountSpecial(in r, +1);
-        }
-        else
-        {
-            _slots[key] = slot;
-            Link(in r, slot);
-        }
-
-        bool room = Compile(key);
-        if (exists)
-        {
-            _nexthops.Release(old.Nexthop);
+            _nexthops.Release(r.Nexthop);
         }
 
         return room;
     }
 
-    public void Remove(Wire.RouteKey wire) => Remove(KeyOf(wire));
+    public void Remove(Wire.RouteKey wire) => Remove(new RouteKey(wire.Table, wire.Destination, (byte)Math.Min(wire.PrefixLength, 32), (byte)wire.Tos, wire.Metric));
+
+    public void Remove(Wire.RouteColumns wire)
+    {
+        ReadOnlySpan<byte> lengths = wire.PrefixLengths.Span;
+        for (int i = 0; i < lengths.Length; i++)
+        {
+            Wire.RouteKey k = wire.Bodies[(int)wire.Body[i]].Key;
+            Remove(new RouteKey(k.Table, wire.Destinations[i], lengths[i], (byte)k.Tos, k.Metric));
+        }
+
+        _merged.Trim();
+    }
 
     public int Sweep(ulong generation)
     {
-        List<RouteKey> stale = [.. _slots.Where(s => _records[s.Value].Generation != generation).Select(s => s.Key)];
-        stale.ForEach(Remove);
-        return stale.Count;
+        int swept = 0;
+        for (int slot = 0; slot < _records.Reader.HighWater; slot++)
+        {
+            if (_records.IsUsed(slot) && _records[slot].Generation != generation)
+            {
+                RemoveSlot(slot);
+                swept++;
+            }
+        }
+
+        return swept;
     }
 
     /// <summary>The last Repair found no room for some prefix.</summary>
@@ -222,20 +228,96 @@ public sealed class RouteStore : IRuleTables
         return mended;
     }
 
-    private static RouteKey KeyOf(Wire.RouteKey k) => new(k.Table, k.Destination, (byte)Math.Min(k.PrefixLength, 32), (byte)k.Tos, k.Metric);
-
     private static RouteKey KeyOf(in RouteRecord r) => new(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric);
+
+    /// <summary>A record without prefix, and a reference to its nexthop (None: there was no room for it).</summary>
+    private RouteRecord BodyOf(Wire.Route wire, ulong generation) => new()
+    {
+        Table = wire.Key.Table,
+        Tos = (byte)wire.Key.Tos,
+        Type = (byte)wire.Type,
+        Protocol = (byte)wire.Protocol,
+        Scope = (byte)wire.Scope,
+        Mtu = (ushort)Math.Min(wire.Mtu, 0xffff),
+        Metric = wire.Key.Metric,
+        PreferredSource = wire.PreferredSource,
+        NexthopObject = wire.NexthopId,
+        Nexthop = AcquireNexthop(wire),
+        Flags = wire.Flags,
+        Generation = generation,
+    };
+
+    /// <summary>Takes a reference of its own to the nexthop.</summary>
+    private bool TryPut(in RouteRecord r)
+    {
+        int slot = Find(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric);
+        if (Audit is not null && (slot < 0 || !IsRight(in r, _records[slot])))
+        {
+            Audit.Mended++;
+        }
+
+        if (slot < 0)
+        {
+            slot = _records.Allocate();
+            if (slot < 0)
+            {
+                return false;
+            }
+
+            _records.Write(slot, r);
+            _nexthops.AddReference(r.Nexthop);
+            if (!IsMerged(r.Table))
+            {
+                _slots[KeyOf(in r)] = slot;
+            }
+
+            Link(in r, slot);
+            return Compile(in r);
+        }
+
+        RouteRecord old = _records[slot];
+        _records.Write(slot, r);
+        _nexthops.AddReference(r.Nexthop);
+        CountSpecial(in old, -1);
+        CountSpecial(in r, +1);
+        bool room = Compile(in r);
+        _nexthops.Release(old.Nexthop);
+        return room;
+    }
+
+    /// <summary>The record says what it should, and so does what is compiled from it; the latter is mended here.</summary>
+    private bool IsRight(in RouteRecord wanted, RouteRecord have)
+    {
+        have.Generation = wanted.Generation;
+        bool right = MemoryMarshal.AsBytes(new ReadOnlySpan<RouteRecord>(in wanted)).SequenceEqual(MemoryMarshal.AsBytes(new ReadOnlySpan<RouteRecord>(in have)));
+        return (!IsMerged(wanted.Table) || _merged.TryMend(wanted.Destination, wanted.PrefixLength))
+            & (Own(wanted.Table)?.TryMend(wanted.Destination, wanted.PrefixLength) ?? true) & right;
+    }
+
+    private int Find(uint table, uint destination, byte length, byte tos, uint metric) =>
+        IsMerged(table) ? _merged.Find(table, destination, length, tos, metric)
+        : _slots.TryGetValue(new RouteKey(table, destination, length, tos, metric), out int slot) ? slot
+        : -1;
 
     private void Remove(RouteKey key)
     {
-        if (!_slots.Remove(key, out int slot))
+        int slot = Find(key.Table, key.Destination, key.Length, key.Tos, key.Metric);
+        if (slot >= 0)
         {
-            return;
+            RemoveSlot(slot);
+        }
+    }
+
+    private void RemoveSlot(int slot)
+    {
+        RouteRecord r = _records[slot];
+        if (!IsMerged(r.Table))
+        {
+            _slots.Remove(KeyOf(in r));
         }
 
-        RouteRecord r = _records[slot];
         Unlink(in r, slot);
-        Compile(key);
+        Compile(in r);
         _nexthops.Release(r.Nexthop);
         _records.Free(slot); // workers never look at route records
     }
@@ -328,19 +410,29 @@ public sealed class RouteStore : IRuleTables
         CountRoute(r.Table, -1);
     }
 
-    private bool Compile(RouteKey key) =>
-        (!IsMerged(key.Table) || _merged.Compile(key.Destination, key.Length)) & (Own(key.Table)?.Compile(key.Destination, key.Length) ?? true);
+    private bool Compile(in RouteRecord r) =>
+        (!IsMerged(r.Table) || _merged.Compile(r.Destination, r.PrefixLength)) & (Own(r.Table)?.Compile(r.Destination, r.PrefixLength) ?? true);
 
     /// <summary>After a restart: takes the references that the records hold, and mends what is compiled from them.</summary>
     private void Restore(Fib4Writer? fib)
     {
-        foreach ((int slot, RouteRecord r) in _records.Reader.All().ToList())
+        for (int slot = 0; slot < _records.Reader.HighWater; slot++)
         {
-            RouteKey key = KeyOf(r);
-            if (!_nexthops.IsUsed(r.Nexthop) || !_slots.TryAdd(key, slot))
+            if (!_records.IsUsed(slot))
+            {
+                continue;
+            }
+
+            RouteRecord r = _records[slot];
+            if (!_nexthops.IsUsed(r.Nexthop) || Find(r.Table, r.Destination, r.PrefixLength, r.Tos, r.Metric) >= 0)
             {
                 _records.Free(slot); // its writer died in the middle; the resync brings it again
                 continue;
+            }
+
+            if (!IsMerged(r.Table))
+            {
+                _slots[KeyOf(in r)] = slot;
             }
 
             _nexthops.AddReference(r.Nexthop);

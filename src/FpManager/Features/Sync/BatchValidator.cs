@@ -1,5 +1,6 @@
 using FastPathSync.Fpc;
 using Google.Protobuf;
+using Google.Protobuf.Collections;
 using Wire = FastPathSync.Fpc.Protocol;
 
 namespace FastPathSync.FpManager.Features.Sync;
@@ -23,6 +24,7 @@ public static class BatchValidator
     private const int MaxVrfName = 127; // fewer than NAME_MAX: names in the segment store have the table behind them
     private const int RuleIdLength = 16;
     private const uint AF_INET = 2, AF_INET6 = 10;
+    private const string HostBits = "route with host bits, or with a length that its family doesn't have", BadBody = "route of an impossible type, or with too many nexthops";
 
     /// <exception cref="FpcProtocolException">Something in it is no object that a kernel could have said.</exception>
     public static Wire.InterfaceBatch Valid(Wire.InterfaceBatch batch)
@@ -55,20 +57,58 @@ public static class BatchValidator
         {
             Wire.RouteKey? k = u.Upsert is null ? u.Delete : u.Upsert.Key;
             Require(k is not null, "route update without key");
-            Require(k!.PrefixLength <= 32 && (k.PrefixLength == 0 ? k.Destination : k.Destination << (int)k.PrefixLength) == 0
-                || k.PrefixLength == 32, "route with host bits, or a length over 32");
+            Require(IsPrefix(k!.Destination, k.PrefixLength), HostBits);
             if (u.Upsert is Wire.Route r)
             {
-                Require(r.Type <= byte.MaxValue && r.Nexthops.Count <= MaxMembers, $"route of type {r.Type} with {r.Nexthops.Count} nexthops");
-                foreach (Wire.RouteNexthop n in r.Nexthops)
-                {
-                    RequireGateway(n.Gateway);
-                }
+                RequireBody(r);
             }
         }
 
+        RequireColumns(batch.Deletes);
+        RequireColumns(batch.Upserts);
         return batch;
     }
+
+    private static void RequireColumns(Wire.RouteColumns? c)
+    {
+        if (c is null)
+        {
+            return;
+        }
+
+        RequireRows(c.PrefixLengths.Length, c.Bodies.Count, c.Body, c.Destinations.Count);
+        foreach (Wire.Route r in c.Bodies)
+        {
+            Require(r.Key is { Destination: 0, PrefixLength: 0 }, "route columns with a body that has no key, or a prefix of its own");
+            RequireBody(r);
+        }
+
+        ReadOnlySpan<byte> lengths = c.PrefixLengths.Span;
+        for (int i = 0; i < lengths.Length; i++)
+        {
+            Require(IsPrefix(c.Destinations[i], lengths[i]), HostBits);
+        }
+    }
+
+    private static void RequireRows(int rows, int bodies, RepeatedField<uint> body, int destinations)
+    {
+        Require(destinations == rows && body.Count == rows, "columns of different lengths");
+        foreach (uint b in body)
+        {
+            Require(b < bodies, "a row of a body that isn't there");
+        }
+    }
+
+    private static void RequireBody(Wire.Route r)
+    {
+        Require(r.Type <= byte.MaxValue && r.Nexthops.Count <= MaxMembers, BadBody);
+        foreach (Wire.RouteNexthop n in r.Nexthops)
+        {
+            RequireGateway(n.Gateway);
+        }
+    }
+
+    private static bool IsPrefix(uint destination, uint length) => length == 32 || (length < 32 && destination << (int)length == 0);
 
     public static Wire.Route6Batch Valid(Wire.Route6Batch batch)
     {
@@ -77,19 +117,48 @@ public static class BatchValidator
             Wire.Route6Key? k = u.Upsert is null ? u.Delete : u.Upsert.Key;
             Require(k is not null, "IPv6 route update without key");
             Require(
-                IsPrefix(k!.DestinationHigh, k.DestinationLow, k.PrefixLength) && IsPrefix(k.SourceHigh, k.SourceLow, k.SourceLength),
-                "IPv6 route with host bits, or a length over 128");
+                IsPrefix(k!.DestinationHigh, k.DestinationLow, k.PrefixLength) && IsPrefix(k.SourceHigh, k.SourceLow, k.SourceLength), HostBits);
             if (u.Upsert is Wire.Route6 r)
             {
-                Require(r.Type <= byte.MaxValue && r.Nexthops.Count <= MaxMembers, $"IPv6 route of type {r.Type} with {r.Nexthops.Count} nexthops");
-                foreach (Wire.RouteNexthop n in r.Nexthops)
-                {
-                    RequireGateway(n.Gateway);
-                }
+                RequireBody(r);
             }
         }
 
+        RequireColumns(batch.Deletes);
+        RequireColumns(batch.Upserts);
         return batch;
+    }
+
+    private static void RequireColumns(Wire.Route6Columns? c)
+    {
+        if (c is null)
+        {
+            return;
+        }
+
+        RequireRows(c.PrefixLengths.Length, c.Bodies.Count, c.Body, c.DestinationsHigh.Count);
+        Require(c.DestinationsLow.Count == 0 || c.DestinationsLow.Count == c.DestinationsHigh.Count, "columns of different lengths");
+        foreach (Wire.Route6 r in c.Bodies)
+        {
+            Require(r.Key is { DestinationHigh: 0, DestinationLow: 0, PrefixLength: 0 }, "route columns with a body that has no key, or a prefix of its own");
+            Require(IsPrefix(r.Key.SourceHigh, r.Key.SourceLow, r.Key.SourceLength), HostBits);
+            RequireBody(r);
+        }
+
+        ReadOnlySpan<byte> lengths = c.PrefixLengths.Span;
+        for (int i = 0; i < lengths.Length; i++)
+        {
+            Require(IsPrefix(c.DestinationsHigh[i], c.DestinationsLow.Count == 0 ? 0 : c.DestinationsLow[i], lengths[i]), HostBits);
+        }
+    }
+
+    private static void RequireBody(Wire.Route6 r)
+    {
+        Require(r.Type <= byte.MaxValue && r.Nexthops.Count <= MaxMembers, BadBody);
+        foreach (Wire.RouteNexthop n in r.Nexthops)
+        {
+            RequireGateway(n.Gateway);
+        }
     }
 
     public static Wire.NexthopBatch Valid(Wire.NexthopBatch batch)

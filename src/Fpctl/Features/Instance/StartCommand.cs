@@ -68,6 +68,11 @@ internal static class StartCommand
             throw new CliError($"--workers {workers}: must be from 1 to {Capacities.Workers}", CliError.Usage);
         }
 
+        if (parsed.GetValue(options.Audit) is int audit && audit < 0)
+        {
+            throw new CliError($"--audit {audit}: seconds between two audits, 0 for none", CliError.Usage);
+        }
+
         if (requested.Length > 0)
         {
             StartCheck.Capabilities();
@@ -133,6 +138,11 @@ internal static class StartCommand
         if (parsed.GetValue(options.Vrfs) is string vrfs)
         {
             cmgrd.AddRange(["--vrfs", vrfs]);
+        }
+
+        if (parsed.GetValue(options.Audit) is int audit)
+        {
+            cmgrd.AddRange(["--audit", audit.ToString(CultureInfo.InvariantCulture)]);
         }
 
         List<string> fastpath =

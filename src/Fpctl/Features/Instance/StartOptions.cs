@@ -31,11 +31,17 @@ internal sealed class StartOptions
 
     public Option<string?> Cpus { get; } = new("--cpu") { Description = "the CPUs of the workers, such as 2,3 or 2-5", HelpName = "LIST" };
 
+    public Option<int?> Audit { get; } = new("--audit")
+    {
+        Description = "compare the tables with Linux so often, repair and count (default 300, 0: never)",
+        HelpName = "SECONDS",
+    };
+
     public Option<string?> Programs { get; } = new("--programs") { Description = "where the daemons' programs are (default: beside fpctl)", HelpName = "DIR" };
 
     public Option<int> Timeout { get; } = new("--timeout") { Description = "seconds to wait until it forwards", HelpName = "SECONDS", DefaultValueFactory = _ => 30 };
 
-    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Programs, Timeout];
+    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Audit, Programs, Timeout];
 
     private static Option<string> Word(string name, string description, params string[] words)
     {

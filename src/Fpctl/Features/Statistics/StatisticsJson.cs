@@ -59,8 +59,24 @@ internal static class StatisticsJson
         w.WriteNumber("max", LatencyHistogram.Maximum(s.Latency, s.LatencyMax));
         w.WriteNumber("count", LatencyHistogram.Total(s.Latency));
         w.WriteEndObject();
+        w.WriteNumber("lastChange", s.LastChange);
         w.WriteNumber("resyncs", s.Resyncs);
         w.WriteNumber("overruns", s.Overruns);
+        w.WriteEndObject();
+
+        w.WriteStartObject("audit");
+        w.WriteNumber("runs", s.Audit.Runs);
+        w.WriteNumber("checked", s.Audit.Checked);
+        w.WriteNumber("repaired", s.Audit.Repaired);
+        if (s.Audit.Last is DateTimeOffset last)
+        {
+            w.WriteString("last", last);
+        }
+        else
+        {
+            w.WriteNull("last");
+        }
+
         w.WriteEndObject();
 
         WriteFrames(w, Sum(s, x => x.Frames), Sum(s, x => x.FramesInUse), Sum(s, x => x.FramesLost));

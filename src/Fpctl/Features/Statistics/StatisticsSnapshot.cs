@@ -52,6 +52,9 @@ internal sealed class WorkerSnapshot
     private static ulong Since(ulong now, ulong? then) => then is ulong t && now >= t ? now - t : now;
 }
 
+/// <summary>Of the slow continuous audit, since the tables were made; `stats --reset` doesn't touch it.</summary>
+internal sealed record AuditSnapshot(ulong Runs, ulong Checked, ulong Repaired, DateTimeOffset? Last);
+
 /// <summary>Every counter of an instance at one moment; also what `stats --reset` keeps as the baseline.</summary>
 internal sealed unsafe class StatisticsSnapshot
 {
@@ -65,9 +68,14 @@ internal sealed unsafe class StatisticsSnapshot
 
     public ulong LatencyMax { get; set; }
 
+    /// <summary>CLOCK_MONOTONIC nanoseconds when the last change was in the tables.</summary>
+    public ulong LastChange { get; set; }
+
     public ulong Resyncs { get; set; }
 
     public ulong Overruns { get; set; }
+
+    public AuditSnapshot Audit { get; set; } = new(0, 0, 0, null);
 
     public ulong FptunInjected { get; set; }
 
@@ -79,8 +87,10 @@ internal sealed unsafe class StatisticsSnapshot
         VrfState* v = tables.Vrf;
         s.Latency = new ReadOnlySpan<ulong>(v->Latency, VrfState.LatencyBuckets).ToArray();
         s.LatencyMax = v->LatencyMax;
+        s.LastChange = v->LastChange;
         s.Resyncs = v->Resyncs;
         s.Overruns = v->Overruns;
+        s.Audit = new(v->AuditRuns, v->AuditChecked, v->AuditRepaired, v->AuditLast == 0 ? null : DateTimeOffset.FromUnixTimeSeconds(v->AuditLast));
         FastPathState* f = tables.FastPath;
         if (f is null)
         {
@@ -127,6 +137,8 @@ internal sealed unsafe class StatisticsSnapshot
         Latency = baseline.Latency.Length == Latency.Length && Latency.Zip(baseline.Latency).All(p => p.First >= p.Second)
             ? [.. Latency.Zip(baseline.Latency, (a, b) => a - b)] : Latency,
         LatencyMax = LatencyMax,
+        LastChange = LastChange,
+        Audit = Audit,
         Resyncs = Resyncs >= baseline.Resyncs ? Resyncs - baseline.Resyncs : Resyncs,
         Overruns = Overruns >= baseline.Overruns ? Overruns - baseline.Overruns : Overruns,
         FptunInjected = FptunInjected >= baseline.FptunInjected ? FptunInjected - baseline.FptunInjected : FptunInjected,

@@ -94,7 +94,8 @@ internal static class StatisticsText
 
     private static void LatencyLine(List<IRenderable> parts, StatisticsSnapshot s) => parts.Add(new Text(
         $"Synchronization, event to worker: p50 {LatencyHistogram.Percentile(s.Latency, 0.5)} µs, p99 {LatencyHistogram.Percentile(s.Latency, 0.99)} µs, "
-        + $"max {LatencyHistogram.Maximum(s.Latency, s.LatencyMax)} µs; {s.Resyncs} resyncs, {s.Overruns} overruns.\n"));
+        + $"max {LatencyHistogram.Maximum(s.Latency, s.LatencyMax)} µs; {s.Resyncs} resyncs, {s.Overruns} overruns; "
+        + $"{s.Audit.Runs} audits, {s.Audit.Repaired} objects repaired.\n"));
 
     private static ulong Sum(StatisticsSnapshot s, Func<WorkerSnapshot, ulong> of) => s.Workers.Aggregate(0ul, (a, w) => a + of(w));
 }

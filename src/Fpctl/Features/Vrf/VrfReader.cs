@@ -46,6 +46,7 @@ internal sealed unsafe class VrfReader(InstanceTables tables)
                 Interfaces = new(t.InterfaceTable.Count, t.InterfaceTable.Capacity),
                 Addresses = new(t.Addresses.Count, t.Addresses.Capacity),
                 Routes = new(t.Routes.Count, t.Routes.Capacity),
+                Routes6 = new(t.Routes6.Count, t.Routes6.Capacity),
                 Nexthops = new(t.Nexthops.Count, t.Nexthops.Capacity),
                 Neighbours = new(t.Neighbours.Count, t.Neighbours.Capacity),
             },

@@ -40,6 +40,8 @@ internal sealed record TableSizes
 
     public required TableSize Routes { get; init; }
 
+    public required TableSize Routes6 { get; init; }
+
     public required TableSize Nexthops { get; init; }
 
     public required TableSize Neighbours { get; init; }

@@ -65,6 +65,15 @@ public unsafe struct VrfState
     public ulong LatencyMax;
     public fixed ulong Latency[LatencyBuckets];
 
+    /// <summary>CLOCK_MONOTONIC nanoseconds when the last batch was in the tables.</summary>
+    public ulong LastChange;
+
+    // The slow continuous audit (--audit): how often, how many objects in all, how many were wrong, Unix seconds of the last.
+    public ulong AuditRuns;
+    public ulong AuditChecked;
+    public ulong AuditRepaired;
+    public long AuditLast;
+
     /// <summary>Eight buckets to the octave.</summary>
     public static int BucketOf(ulong microseconds)
     {
