@@ -12,7 +12,7 @@ public sealed unsafe class AuditTests(RouterLab lab) : TopologyTest(lab), IClass
     {
         using Product product = new(Router);
         product.Start("--port r0 --port r1 --audit 1");
-        Router.Run("ip route add 10.99.0.0/16 via 10.2.0.2");
+        Router.Run("ip route replace 10.99.0.0/16 via 10.2.0.2");
         Await(product, 1, 0);
         Damage(product);
         (ulong _, ulong repaired) = Await(product, 2, 1);

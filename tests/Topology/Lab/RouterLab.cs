@@ -103,6 +103,9 @@ public class RouterLab : IDisposable
     /// <summary>A frame that the client sends to the router, up to the IP header.</summary>
     public PacketBuilder FromClient() => new PacketBuilder().Ether(_routerMac ??= Router.MacOf("r0"), _clientMac ??= Client.MacOf("c0"));
 
+    /// <summary>Once links have been made anew.</summary>
+    public void ForgetMacs() => _routerMac = _clientMac = null;
+
     private byte[]? _routerMac, _clientMac;
 
     public UdpFlow StartFlow(int rate = 10_000, int port = 5000, string destination = Target, int limit = 600_000) =>

@@ -57,6 +57,7 @@ public sealed class VrfLab : IDisposable
     public void RemakeRedRouter()
     {
         Lab.Host($"ip netns add {Red.Router.Name}").MustSucceed();
+        Red.ForgetMacs();
         Red.Router.Run("ip link set lo up");
         Red.Router.Sysctl(("net.ipv4.conf.all.rp_filter", "0"), ("net.ipv4.conf.default.rp_filter", "0"), ("net.ipv4.ip_forward", "1"));
         Lab.Link(Red.Client, "c0", Red.Router, "r0");

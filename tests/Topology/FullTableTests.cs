@@ -1,0 +1,81 @@
+using FastPathSync.Linux;
+
+namespace FastPathSync.Topology;
+
+/// <summary>A large table comes and goes while daemons die, events are lost, and Linux flushes without a word: others' packets don't suffer.</summary>
+public sealed class FullTableTests(RouterLab lab) : TopologyTest(lab), IClassFixture<RouterLab>
+{
+    private const int SIGCONT = 18, SIGSTOP = 19; // asm-generic/signal.h
+    private const int Many = 200_000, MoreThanTheBufferHolds = 450_000;
+    private const double Converges = 30;
+
+    [Theory]
+    [InlineData("cmgrd")]
+    [InlineData("fpmd")]
+    [InlineData("fastpath")]
+    public void ADaemonKilledInTheMidstOfATableConverges(string daemon)
+    {
+        int pid = Product.PidOf(daemon);
+        using UdpFlow flow = Lab.StartFlow(rate: 2_000, port: 5030);
+        flow.WaitFlowing();
+        BackgroundProcess insertion = Router.Start($"{RouteGen} -4 {Many} -6 0 r2 10.3.0.2");
+        Thread.Sleep(200);
+        Signal(pid, Libc.SIGKILL);
+        Wait.Until(() => insertion.HasExited, TimeSpan.FromSeconds(Converges), "the routes are in the kernel");
+        Product.WaitVerified(Converges);
+        Assert.InRange(RoutesUsed(), Many, Many + 100);
+        Router.Run($"{RouteGen} -4 {Many} -6 0 -d r2 10.3.0.2", timeout: TimeSpan.FromSeconds(Converges));
+        Product.WaitVerified(Converges);
+        Assert.InRange(RoutesUsed(), 0, 100);
+        FlowReport report = flow.Stop();
+        Assert.True(daemon == "fastpath" ? report.LongestGap < TimeSpan.FromMilliseconds(100) : report.Missing == 0, report.ToString());
+        Product.AssertConserved();
+    }
+
+    [Fact]
+    public void LostEventsAndASilentFlushEndInTheKernelsTable()
+    {
+        int pid = Product.PidOf("cmgrd");
+        ulong overruns = Overruns();
+        using UdpFlow flow = Lab.StartFlow(rate: 2_000, port: 5031);
+        flow.WaitFlowing();
+        Signal(pid, SIGSTOP);
+        try
+        {
+            Router.Run($"{RouteGen} -4 {MoreThanTheBufferHolds} -6 0 r2 10.3.0.2", timeout: TimeSpan.FromSeconds(Converges));
+        }
+        finally
+        {
+            Signal(pid, SIGCONT);
+        }
+
+        Product.WaitVerified(Converges);
+        Assert.True(Overruns() > overruns, "the socket's buffer was too small for what came meanwhile (ENOBUFS)");
+        Assert.InRange(RoutesUsed(), MoreThanTheBufferHolds, MoreThanTheBufferHolds + 100);
+        Router.Run("ip link set r2 down", timeout: TimeSpan.FromSeconds(Converges)); // fib_sync_down_dev announces none of the routes
+        try
+        {
+            Product.WaitVerified(Converges);
+            Assert.InRange(RoutesUsed(), 0, 100);
+        }
+        finally
+        {
+            Router.Run("ip link set r2 up");
+        }
+
+        FlowReport report = flow.Stop();
+        Assert.True(report.Missing == 0, report.ToString());
+    }
+
+    private static string RouteGen => $"{Repository.Out}/lab/routegen";
+
+    private int RoutesUsed() => Product.Show("vrf show")[0].GetProperty("tables").GetProperty("routes").GetProperty("used").GetInt32();
+
+    private ulong Overruns() => Product.Show("stats").GetProperty("sync").GetProperty("overruns").GetUInt64();
+
+    private void Signal(int pid, int signal)
+    {
+        Lab.Lab.Note($"kill -{signal} {pid}");
+        LinuxException.ThrowIfNegative(Libc.kill(pid, signal), "kill", $"pid {pid}");
+    }
+}
