@@ -166,7 +166,7 @@ public sealed class Ipv6ControlTests(Ipv6ControlTests.ControlLab lab) : Topology
         return arrived;
     }
 
-    /// <summary>Links, addresses and routes as the lab made them.</summary>
+    /// <summary>Links, addresses, routes and neighbours as the lab made them.</summary>
     private void Heal()
     {
         Router.Try(["ip", "-force", "-batch", "-"], input: """
@@ -178,8 +178,12 @@ public sealed class Ipv6ControlTests(Ipv6ControlTests.ControlLab lab) : Topology
 
             """);
         Server.Try(["ip", "-force", "-batch", "-"], input: "link set s0 up\nlink set s1 up\n");
-        Router.Try(["ping", "-6", "-q", "-c", "1", "-W", "2", "fd02::2"]);
-        Router.Try(["ping", "-6", "-q", "-c", "1", "-W", "2", "fd03::2"]);
+        foreach ((string link, string host) in (ReadOnlySpan<(string, string)>)[("r1", "fd02::2"), ("r2", "fd03::2")])
+        {
+            Router.Run($"ip -6 neigh flush dev {link} nud all"); // some have wrong addresses for good
+            Wait.Until(() => Router.Try($"ping -6 -q -c 1 -W 1 {host}").Ok, TimeSpan.FromSeconds(5), $"{host} answers");
+        }
+
         Product.WaitVerified(AgreeSeconds);
     }
 

@@ -12,6 +12,7 @@ namespace FastPathSync.Fpctl.Features.Instance;
 /// <summary>Starts an instance and returns when it forwards, or says why not and leaves nothing behind.</summary>
 internal static class StartCommand
 {
+    private const int SmallestReceiveBuffer = 4096, LargestReceiveBuffer = 1 << 30;
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(10);
 
     public static Command Create()
@@ -66,6 +67,11 @@ internal static class StartCommand
         if (parsed.GetValue(options.Workers) is int workers && workers is < 1 or > Capacities.Workers)
         {
             throw new CliError($"--workers {workers}: must be from 1 to {Capacities.Workers}", CliError.Usage);
+        }
+
+        if (parsed.GetValue(options.ReceiveBuffer) is int buffer && buffer is < SmallestReceiveBuffer or > LargestReceiveBuffer)
+        {
+            throw new CliError($"--receive-buffer {buffer}: from {SmallestReceiveBuffer} to {LargestReceiveBuffer} bytes", CliError.Usage);
         }
 
         if (parsed.GetValue(options.Audit) is int audit && audit < 0)
@@ -138,6 +144,11 @@ internal static class StartCommand
         if (parsed.GetValue(options.Vrfs) is string vrfs)
         {
             cmgrd.AddRange(["--vrfs", vrfs]);
+        }
+
+        if (parsed.GetValue(options.ReceiveBuffer) is int buffer)
+        {
+            cmgrd.AddRange(["--receive-buffer", buffer.ToString(CultureInfo.InvariantCulture)]);
         }
 
         if (parsed.GetValue(options.Audit) is int audit)

@@ -31,6 +31,12 @@ internal sealed class StartOptions
 
     public Option<string?> Cpus { get; } = new("--cpu") { Description = "the CPUs of the workers, such as 2,3 or 2-5", HelpName = "LIST" };
 
+    public Option<int?> ReceiveBuffer { get; } = new("--receive-buffer")
+    {
+        HelpName = "BYTES",
+        Description = "room for netlink events that wait (default 256 MB); what doesn't fit is lost, and everything is asked for again",
+    };
+
     public Option<int?> Audit { get; } = new("--audit")
     {
         Description = "compare the tables with Linux so often, repair and count (default 300, 0: never)",
@@ -41,7 +47,7 @@ internal sealed class StartOptions
 
     public Option<int> Timeout { get; } = new("--timeout") { Description = "seconds to wait until it forwards", HelpName = "SECONDS", DefaultValueFactory = _ => 30 };
 
-    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Audit, Programs, Timeout];
+    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Audit, ReceiveBuffer, Programs, Timeout];
 
     private static Option<string> Word(string name, string description, params string[] words)
     {
