@@ -115,7 +115,8 @@ internal sealed class Paths(RouterPair routers)
         if (_neighbours is null)
         {
             _neighbours = [];
-            using JsonDocument document = JsonDocument.Parse(routers.Ip(Side.Kernel, "-j neighbor show"));
+            // "nud all": without it `ip` leaves NOARP entries out.
+            using JsonDocument document = JsonDocument.Parse(routers.Ip(Side.Kernel, "-j neighbor show nud all"));
             foreach (JsonElement n in document.RootElement.EnumerateArray())
             {
                 if (n.TryGetProperty("lladdr", out JsonElement mac))

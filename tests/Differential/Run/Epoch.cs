@@ -115,7 +115,7 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
     /// that moves a flow for a reason.
     /// </summary>
     private IEnumerable<string> Resolved() =>
-        from line in routers.Ip(Side.Product, "neighbor show").Split('\n')
+        from line in routers.Ip(Side.Product, "neighbor show nud all").Split('\n')
         let words = line.Split(' ')
         where words is [_, "dev", _, "lladdr", _, ..]
         select $"{words[2]} {words[4]}";
