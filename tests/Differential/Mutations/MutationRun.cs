@@ -8,7 +8,7 @@ namespace FastPathSync.Differential;
 /// </summary>
 internal sealed class MutationRun(RunOptions options)
 {
-    private const int CasesEach = 3000;
+    private const int CasesEach = 6000;
     private static readonly TimeSpan s_runLimit = TimeSpan.FromMinutes(6);
     private readonly Dictionary<string, Compiler> _compilers = [];
     private readonly string _copy = Path.Combine(Path.GetTempPath(), $"fps-mutants-{Environment.ProcessId}");

@@ -34,14 +34,14 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
             Change(_configuration.Step(dice, dice.Between(3, round == 0 ? 20 : 8)));
             Trace(() => $"epoch {number} round {round}: {_configuration.Live.Count} objects, followed after {clock.ElapsedMilliseconds} ms; "
                 + $"demotions: {string.Join("; ", routers.Product.Status().Demotions.Select(d => d.Object))}");
-            if (!dice.OneIn(4))
+            if (!dice.OneIn(8))
             {
                 Resolve();
             }
 
             PacketFactory factory = new(_configuration, dice);
             Send([.. Enumerable.Range(0, ProbesPerRound).Select(i => factory.Next(Cases + i))]);
-            if (!Enough() && round % 4 == 3)
+            if (!Enough() && round % 2 == 1)
             {
                 Spread(dice);
             }
@@ -176,11 +176,10 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
             return new Probe(number, port, "spread", frame, BinaryPrimitives.ReadUInt64BigEndian(tag));
         }
 
-        // Where possible into a port that none of the ways leads back to.
+        // Into a port that none of the ways leads back to: such packets go by Linux, which spreads them anew (docs/features/nexthop.md).
         int first = dice.Below(RouterPair.Ports);
         Probe[] candidates = [.. Enumerable.Range(0, RouterPair.Ports).Select(i => Make((first + i) % RouterPair.Ports, Cases))];
-        if (candidates.Where(c => _judge.Paths.Of(c) is { Count: > 1 } ways && ways.All(w => w.Mac is not null))
-            .MinBy(c => _judge.Paths.Of(c).Count(w => w.Port == c.Port)) is not { Port: int port })
+        if (candidates.FirstOrDefault(c => _judge.Paths.Of(c) is { Count: > 1 } ways && ways.All(w => w.Mac is not null && w.Port != c.Port)) is not { Port: int port })
         {
             return;
         }
