@@ -60,8 +60,8 @@ public sealed class Lab : IDisposable
         }
     }
 
-    /// <summary>What the kernels of its namespaces have counted of ICMP, rationing included: who answered, and who didn't.</summary>
-    public string IcmpCounters => string.Join('\n', _namespaces.Select(n => $"{n.Name}: {n.IcmpCounters()}"));
+    /// <summary>What the kernels of its namespaces have counted of ICMP, rationing included (who answered, and who didn't), and what they are set to.</summary>
+    public string KernelState => string.Join('\n', _namespaces.Select(n => $"{n.Name}: {n.IcmpCounters()}\n{n.Settings()}"));
 
     public LabNamespace AddNamespace(string role)
     {

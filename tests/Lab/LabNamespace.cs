@@ -85,6 +85,20 @@ public sealed class LabNamespace(Lab lab, string name)
             ]);
     }
 
+    /// <summary>Links, addresses, routes and neighbours, for a look at what went wrong; of each the first forty lines.</summary>
+    public string Settings()
+    {
+        if (!File.Exists($"/run/netns/{name}"))
+        {
+            return "";
+        }
+
+        return string.Join('\n', ((string[])["-br link", "-br address", "route", "-6 route", "neigh show nud all"]).SelectMany(Shown));
+
+        IEnumerable<string> Shown(string what) =>
+            Command.Run(Inside(["ip", .. what.Split(' ')]), null, null).Output.Split('\n').Where(l => l.Length > 0 && !l.Contains(" NOARP", StringComparison.Ordinal)).Take(40).Select(l => $"    {l}");
+    }
+
     public PacketSocket OpenPacketSocket(string ifname, ushort etherType = 0x0800) => PacketSocket.Open(this, ifname, etherType);
 
     private List<string> Inside(IEnumerable<string> words) => ["ip", "netns", "exec", name, .. words];

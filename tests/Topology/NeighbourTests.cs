@@ -31,7 +31,7 @@ public sealed class NeighbourTests(NeighbourTests.Fixture lab) : TopologyTest(la
         // STALE lasts until the next round of hitflagsd (2 s) and DELAY 1 s; alive means that it comes back to REACHABLE.
         Assert.True(used.Skip(4).Count(s => s == "REACHABLE") >= 5, $"states of the used neighbour: {string.Join(' ', used)}");
         Assert.Contains("REACHABLE", used.TakeLast(10));
-        Assert.Contains(StateOf("10.3.0.2"), (string[])["STALE", ""]);
+        Wait.Until(() => StateOf("10.3.0.2") is "STALE" or "", TimeSpan.FromSeconds(10), "the idle neighbour ages");
         FlowReport report = flow.Stop();
         Assert.True(report.Missing == 0, report.ToString());
     }

@@ -26,7 +26,7 @@ public abstract class TopologyTest(RouterLab lab) : IDisposable
         if (context.TestState?.Result == TestResult.Failed)
         {
             context.TestOutputHelper?.WriteLine($"To reproduce (FPS_PAUSE=1 leaves the lab up):\n{lab.Transcript}");
-            context.TestOutputHelper?.WriteLine(lab.IcmpCounters);
+            context.TestOutputHelper?.WriteLine(lab.KernelState);
             if (product is not null)
             {
                 context.TestOutputHelper?.WriteLine($"{product.Counters()}\n{product.LogTails()}");
