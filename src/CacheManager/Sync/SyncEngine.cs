@@ -427,6 +427,7 @@ public sealed class SyncEngine : IDisposable
         try
         {
             _features.Interfaces.PollIpv6(_dumps);
+            TakeDoubts();
         }
         catch (LinuxException e)
         {

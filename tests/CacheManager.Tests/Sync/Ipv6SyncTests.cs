@@ -125,6 +125,21 @@ public sealed class Ipv6SyncTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void SiblingsLiveAndDieWithTheIpv6OfTheirLink()
+    {
+        using Router r = new(ipv6: true);
+        r.Ip("route add 2001:db8:10::/48 nexthop via 2001:db8:1::2 nexthop via 2001:db8:2::2");
+        r.Agree();
+        r.Sysctl("net.ipv6.conf.r1.disable_ipv6=1");
+        r.Until(() => r.Route6("2001:db8:10::/48")!.Nexthops.Any(n => (n.Flags & RouteConstants.RTNH_F_DEAD) != 0), "a dead sibling");
+        r.Agree();
+        Thread.Sleep(300); // what the end of IPv6 put in doubt has been asked for
+        r.Sysctl("net.ipv6.conf.r1.disable_ipv6=0");
+        r.Until(() => r.Route6("2001:db8:10::/48")!.Nexthops.All(n => (n.Flags & RouteConstants.RTNH_F_DEAD) == 0), "it to live again");
+        r.Agree();
+    }
+
+    [Fact]
     public void RoutesThatTheKernelDropsSilentlyGo()
     {
         using Router r = new(ipv6: true);

@@ -45,6 +45,11 @@ public sealed class InterfaceFeature(Cascade cascade) : CachedFeature<uint, Wire
         if (LinkMessage.TryParse(in m, out LinkMessage? now) && _links.TryGetValue(now.Index, out LinkMessage? known)
             && (now.Mtu6 != known.Mtu6 || now.Ipv6Disabled != known.Ipv6Disabled))
         {
+            if (now.HasIpv6 != known.HasIpv6)
+            {
+                cascade.Doubt6(); // multipath members through it die and come back to life, silently (rt6_sync_up)
+            }
+
             known.TakeIpv6(now);
             Put((uint)known.Index, Join(known));
             _changed = true;

@@ -68,6 +68,8 @@ public sealed class LinkMessage
     /// <summary>net.ipv6.conf.IF.disable_ipv6</summary>
     public bool Ipv6Disabled { get; private set; }
 
+    public bool HasIpv6 => Mtu6 != 0 && !Ipv6Disabled;
+
     public bool IsUp => (Flags & LinkConstants.IFF_UP) != 0;
 
     public bool HasCarrier => (Flags & LinkConstants.IFF_LOWER_UP) != 0;
