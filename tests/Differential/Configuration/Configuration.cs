@@ -16,6 +16,9 @@ internal sealed class Configuration
 
     public IReadOnlyList<ConfigurationObject> Live => _live;
 
+    /// <summary>Prefixes and addresses of what came or went in the last step.</summary>
+    public IReadOnlyList<string> Touched { get; private set; } = [];
+
     public bool Has(string key) => _live.Exists(o => o.Key == key);
 
     /// <summary>Prefixes and addresses that live objects are about.</summary>
@@ -51,12 +54,14 @@ internal sealed class Configuration
     public List<Change> Step(Dice dice, int additions)
     {
         List<Change> changes = [];
+        List<string> touched = [];
         bool mend = false;
         foreach (ConfigurationObject o in _live.ToArray())
         {
             if (o.Lifetime != int.MaxValue && --o.Lifetime <= 0)
             {
                 _live.Remove(o);
+                touched.AddRange(o.Targets);
                 mend |= o.TakesOthersAlong;
                 changes.AddRange(o.Remove.Select(c => new Change(c, null)));
             }
@@ -75,10 +80,12 @@ internal sealed class Configuration
             {
                 made.Lifetime = Math.Min(made.Lifetime, dice.Between(1, kind.LongestLife));
                 Add(changes, made);
+                touched.AddRange(made.Targets);
                 i++;
             }
         }
 
+        Touched = [.. touched.Distinct()];
         return changes;
     }
 

@@ -45,12 +45,16 @@ internal abstract class Family
     public string AnyHost(int port, Dice dice) => dice.OneIn(8) ? DeadHost(port, dice) : LiveHost(port, dice);
 
     /// <summary>An address inside a prefix: at its edges, one beyond, or in the midst.</summary>
-    public static string Inside(string prefix, Dice dice)
+    public static string Inside(string prefix, Dice dice) => Inside(prefix, dice, dice.Below(10));
+
+    /// <summary>An address inside a prefix, each as likely as any other.</summary>
+    public static string Anywhere(string prefix, Dice dice) => Inside(prefix, dice, kind: -1);
+
+    private static string Inside(string prefix, Dice dice, int kind)
     {
         int slash = prefix.IndexOf('/', StringComparison.Ordinal);
         byte[] address = IPAddress.Parse(slash < 0 ? prefix : prefix[..slash]).GetAddressBytes();
         int length = slash < 0 ? address.Length * 8 : int.Parse(prefix[(slash + 1)..], System.Globalization.CultureInfo.InvariantCulture);
-        int kind = dice.Below(10);
         for (int bit = length; bit < address.Length * 8; bit++)
         {
             bool set = kind switch { 0 => false, 1 => true, _ => dice.OneIn(2) };

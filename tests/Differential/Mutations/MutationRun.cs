@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
 
 namespace FastPathSync.Differential;
 
@@ -6,10 +8,10 @@ namespace FastPathSync.Differential;
 /// Breaks a copy of the product in one way after the other, builds what is affected, and sends the oracle at it. The tree that
 /// the tests run from is never written to.
 /// </summary>
-internal sealed class MutationRun(RunOptions options)
+internal sealed partial class MutationRun(RunOptions options)
 {
     private const int CasesEach = 6000;
-    private static readonly TimeSpan s_runLimit = TimeSpan.FromMinutes(6);
+    private static readonly TimeSpan s_runLimit = TimeSpan.FromMinutes(10);
     private readonly Dictionary<string, Compiler> _compilers = [];
     private readonly string _copy = Path.Combine(Path.GetTempPath(), $"fps-mutants-{Environment.ProcessId}");
 
@@ -71,10 +73,31 @@ internal sealed class MutationRun(RunOptions options)
             TimeSpan build = clock.Elapsed;
             File.Copy(used, sound, overwrite: true);
             File.Copy(compiler.Output, used, overwrite: true);
-            CommandResult result = Oracle();
-            string[] lines = result.Output.Split('\n');
+            string[] lines = [];
+            bool caught = false;
+            CommandResult result;
+            for (int epoch = 0, cases = CasesEach; ; epoch++)
+            {
+                result = Oracle(epoch, cases);
+                lines = result.Output.Split('\n');
+                if (result.ExitCode != 1 || Again().Match(result.Output) is not { Success: true } again)
+                {
+                    break;
+                }
+
+                // What doesn't come again when its epoch is run alone was an accident of timing: it counts for nothing.
+                epoch = int.Parse(again.Groups[1].Value, CultureInfo.InvariantCulture);
+                caught = Oracle(epoch, int.Parse(again.Groups[2].Value, CultureInfo.InvariantCulture)).ExitCode == 1;
+                cases -= int.Parse(Cases().Match(result.Output).Groups[1].Value, CultureInfo.InvariantCulture);
+                if (caught || cases <= 0)
+                {
+                    break;
+                }
+
+                Console.WriteLine($"           {mutation.Name}: a mismatch of epoch {epoch} did not come again; going on behind it");
+            }
+
             string? found = lines.FirstOrDefault(l => l.StartsWith("MISMATCH", StringComparison.Ordinal));
-            bool caught = result.ExitCode == 1 && found is not null;
             Console.WriteLine($"{(caught ? "caught    " : "NOT CAUGHT")} {mutation.Name,-22} {mutation.What} (compiled in {build.TotalSeconds:0} s, run {(clock.Elapsed - build).TotalSeconds:0} s)");
             foreach (string line in caught ? lines.SkipWhile(l => l != found).Take(3) : [.. lines.TakeLast(12), result.Error])
             {
@@ -93,9 +116,15 @@ internal sealed class MutationRun(RunOptions options)
         }
     }
 
-    private CommandResult Oracle() => Command.Run(
-        ["env", $"FPS_OUT={_copy}/out", Environment.ProcessPath!, "--seed", $"{options.Seed}", "--cases", $"{CasesEach}", "--no-minimise", "--no-verify"],
+    private CommandResult Oracle(int epoch = 0, int cases = CasesEach) => Command.Run(
+        ["env", $"FPS_OUT={_copy}/out", Environment.ProcessPath!, "--seed", $"{options.Seed}", "--epoch", $"{epoch}", "--cases", $"{cases}", "--no-minimise", "--no-verify"],
         timeout: s_runLimit);
+
+    [GeneratedRegex(@"again: .* --epoch (\d+) --cases (\d+)")]
+    private static partial Regex Again();
+
+    [GeneratedRegex(@"^(\d+) cases, ", RegexOptions.Multiline)]
+    private static partial Regex Cases();
 
     private void Copy()
     {

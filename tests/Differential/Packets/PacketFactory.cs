@@ -28,12 +28,14 @@ internal sealed class PacketFactory(Configuration configuration, Dice dice)
         return new Probe(number, port, kind, Fit(frame), BinaryPrimitives.ReadUInt64BigEndian(tag));
     }
 
-    /// <summary>A packet with the given addresses that any router forwards, of which only the ports differ.</summary>
-    public static byte[] Plain(int port, Family family, IPAddress source, IPAddress destination, int sourcePort, int destinationPort, byte[] tag)
+    /// <summary>A packet with the given addresses that any router forwards, of which only the ports differ; as long as the tag asks for, or longer.</summary>
+    public static byte[] Plain(int port, Family family, IPAddress source, IPAddress destination, int sourcePort, int destinationPort, byte[] tag, int length = 0, int flags = 0)
     {
         FrameBuilder b = Ether(port, family);
-        _ = family.Bits == 32 ? b.Ipv4(source, destination, 64, 17) : b.Ipv6(source, destination, 64, 17);
-        return b.Udp(sourcePort, destinationPort, tag).Build();
+        int network = b.Length;
+        _ = family.Bits == 32 ? b.Ipv4(source, destination, 64, 17, flagsAndOffset: flags) : b.Ipv6(source, destination, 64, 17);
+        byte[] padding = new byte[Math.Max(0, length - (b.Length - network) - 8 - tag.Length)];
+        return b.Udp(sourcePort, destinationPort, [.. tag, .. padding]).Build();
     }
 
     /// <summary>Packet sockets send from 14 bytes to the far end's MTU.</summary>

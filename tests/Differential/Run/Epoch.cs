@@ -10,7 +10,7 @@ namespace FastPathSync.Differential;
 /// </summary>
 internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
 {
-    private const int Rounds = 10, ProbesPerRound = 50, FlowsPerSpread = 160, WarmUp = 16, MostSuspects = 25;
+    private const int Rounds = 10, ProbesPerRound = 50, WalkedRoutes = 12, FlowsPerSpread = 160, WarmUp = 16, MostSuspects = 25;
     private readonly Judge _judge = new(routers);
     private readonly FlowStability _stability = new();
     private readonly List<string> _history = [];
@@ -41,6 +41,11 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
 
             PacketFactory factory = new(_configuration, dice);
             Send([.. Enumerable.Range(0, ProbesPerRound).Select(i => factory.Next(Cases + i))]);
+            if (!Enough())
+            {
+                Send(new RouteWalk(_configuration, dice, _judge.Paths.Of).Next(Cases, WalkedRoutes));
+            }
+
             if (!Enough() && round % 2 == 1)
             {
                 Spread(dice);
@@ -53,6 +58,7 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
     private void Change(List<Change> changes)
     {
         HashSet<int> failed = routers.Apply([.. changes.Select(c => c.Command)]);
+        Trace(() => string.Join('\n', changes.Select((c, i) => $"    {c.Command}{(failed.Contains(i) ? "   # fails" : "")}")));
         _configuration.Forget(changes, failed);
         _history.AddRange(changes.Select(c => c.Command).Where((_, i) => !failed.Contains(i)));
         _judge.Changed();
@@ -160,31 +166,20 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
     /// <summary>Many flows into one multipath route: the product keeps to the weights where the kernel does.</summary>
     private void Spread(Dice dice)
     {
-        if (_configuration.Live.Where(o => o.Multipath).ToArray() is not { Length: > 0 } multipath)
-        {
-            return;
-        }
-
-        string target = dice.PickFrom(dice.PickFrom(multipath).Targets);
-        Family family = Hosts.IsIpv6(target.Split('/')[0]) ? Family.Ipv6 : Family.Ipv4;
-        IPAddress destination = IPAddress.Parse(Family.Inside(target, dice));
-        Probe Make(int port, int number)
-        {
-            byte[] tag = dice.Bytes(8);
-            IPAddress source = IPAddress.Parse(Family.Inside(family.BehindPrefix(port), dice));
-            byte[] frame = PacketFactory.Plain(port, family, source, destination, dice.Below(65536), dice.Below(65536), tag);
-            return new Probe(number, port, "spread", frame, BinaryPrimitives.ReadUInt64BigEndian(tag));
-        }
-
         // Into a port that none of the ways leads back to: such packets go by Linux, which spreads them anew (docs/features/nexthop.md).
-        int first = dice.Below(RouterPair.Ports);
-        Probe[] candidates = [.. Enumerable.Range(0, RouterPair.Ports).Select(i => Make((first + i) % RouterPair.Ports, Cases))];
-        if (candidates.FirstOrDefault(c => _judge.Paths.Of(c) is { Count: > 1 } ways && ways.All(w => w.Mac is not null && w.Port != c.Port)) is not { Port: int port })
+        var bundles =
+            from target in _configuration.Live.Where(o => o.Multipath).SelectMany(o => o.Targets).OrderBy(_ => dice.Seed()).ToArray()
+            let destination = IPAddress.Parse(Family.Inside(target, dice))
+            from port in Enumerable.Range(0, RouterPair.Ports).OrderBy(_ => dice.Seed()).ToArray()
+            where _judge.Paths.Of(Make(destination, port, Cases)) is { Count: > 1 } ways && ways.All(w => w.Mac is not null && w.Port != port)
+            select (destination, port);
+        if (bundles.FirstOrDefault() is not (IPAddress to, int from))
         {
+            Trace(() => "  no route to spread flows over");
             return;
         }
 
-        List<Probe> probes = [.. Enumerable.Range(0, FlowsPerSpread).Select(i => Make(port, Cases + i))];
+        List<Probe> probes = [.. Enumerable.Range(0, FlowsPerSpread).Select(i => Make(to, from, Cases + i))];
         Send(probes[..WarmUp]);
         probes.RemoveRange(0, WarmUp);
         Judge.Verdict verdict = Send(probes);
@@ -192,6 +187,15 @@ internal sealed class Epoch(RouterPair routers, RunOptions options, int number)
         if (ways.Count > 1 && Weights.Fit(ways, probes, verdict.Kernel) is null && Weights.Fit(ways, probes, verdict.Product) is string misfit)
         {
             Report(new Mismatch($"weights not kept: {misfit}", [probes[^1]], new Comparison([], [])));
+        }
+
+        Probe Make(IPAddress destination, int port, int number)
+        {
+            byte[] tag = dice.Bytes(8);
+            Family family = Hosts.IsIpv6(destination.ToString()) ? Family.Ipv6 : Family.Ipv4;
+            IPAddress source = IPAddress.Parse(Family.Anywhere(family.BehindPrefix(port), dice)); // by policy 0, those from an edge would all go one way
+            byte[] frame = PacketFactory.Plain(port, family, source, destination, dice.Below(65536), dice.Below(65536), tag);
+            return new Probe(number, port, "spread", frame, BinaryPrimitives.ReadUInt64BigEndian(tag));
         }
     }
 
