@@ -92,20 +92,36 @@ public sealed unsafe class PacketSocket : IDisposable
     /// <summary>Takes what has come once nothing more comes for a while (or all that was expected has).</summary>
     public List<CapturedFrame> TakeWhenQuiet(int expected = int.MaxValue, double quietSeconds = 0.3, double limitSeconds = 5)
     {
+        WaitQuiet([this], expected, quietSeconds, limitSeconds);
+        return Take();
+    }
+
+    /// <summary>Until nothing more comes to any of them for a while, or all that was expected has come to them together.</summary>
+    public static void WaitQuiet(ReadOnlySpan<PacketSocket> sockets, int expected = int.MaxValue, double quietSeconds = 0.3, double limitSeconds = 5)
+    {
         Stopwatch clock = Stopwatch.StartNew();
-        int last = Count;
+        int last = CountOf(sockets);
         double changed = 0;
-        while (clock.Elapsed.TotalSeconds < limitSeconds && clock.Elapsed.TotalSeconds - changed < (Count >= expected ? 0.05 : quietSeconds))
+        while (clock.Elapsed.TotalSeconds < limitSeconds && clock.Elapsed.TotalSeconds - changed < (last >= expected ? 0.05 : quietSeconds))
         {
             Thread.Sleep(5);
-            if (Count != last)
+            if (CountOf(sockets) is int count && count != last)
             {
-                last = Count;
+                last = count;
                 changed = clock.Elapsed.TotalSeconds;
             }
         }
 
-        return Take();
+        static int CountOf(ReadOnlySpan<PacketSocket> sockets)
+        {
+            int count = 0;
+            foreach (PacketSocket socket in sockets)
+            {
+                count += socket.Count;
+            }
+
+            return count;
+        }
     }
 
     public void Dispose()

@@ -34,11 +34,13 @@ public static class FlowPaths
     {
         using PacketSocket client = lab.Client.OpenPacketSocket("c0");
         using PacketSocket s0 = lab.Server.OpenPacketSocket("s0"), s1 = lab.Server.OpenPacketSocket("s1");
-        client.Send(frames, PacketsPerSecond);
+        byte[][] all = [.. frames];
+        client.Send(all, PacketsPerSecond);
+        PacketSocket.WaitQuiet([s0, s1], all.Length);
         Dictionary<int, string> ways = [];
         foreach ((string link, PacketSocket socket) in new[] { ("s0", s0), ("s1", s1) })
         {
-            foreach (CapturedFrame f in socket.TakeWhenQuiet())
+            foreach (CapturedFrame f in socket.Take())
             {
                 int end = PacketBuilder.EtherLength + BinaryPrimitives.ReadUInt16BigEndian(f.Bytes.AsSpan(PacketBuilder.EtherLength + 2));
                 if (f.Bytes[PacketBuilder.EtherLength + 12] == 10 && f.Bytes[PacketBuilder.EtherLength + 8] == 63) // of a client in 10/8, one hop on
@@ -58,11 +60,13 @@ public static class FlowPaths
         const int HeaderLength = 40, NeighbourSolicitation = 135;
         using PacketSocket client = lab.Client.OpenPacketSocket("c0", Ipv6);
         using PacketSocket s0 = lab.Server.OpenPacketSocket("s0", Ipv6), s1 = lab.Server.OpenPacketSocket("s1", Ipv6);
-        client.Send(frames, PacketsPerSecond);
+        byte[][] all = [.. frames];
+        client.Send(all, PacketsPerSecond);
+        PacketSocket.WaitQuiet([s0, s1], all.Length);
         Dictionary<int, string> ways = [];
         foreach ((string link, PacketSocket socket) in new[] { ("s0", s0), ("s1", s1) })
         {
-            foreach (CapturedFrame f in socket.TakeWhenQuiet())
+            foreach (CapturedFrame f in socket.Take())
             {
                 ReadOnlySpan<byte> ip = f.Bytes.AsSpan(PacketBuilder.EtherLength);
                 int end = HeaderLength + BinaryPrimitives.ReadUInt16BigEndian(ip[4..]);
