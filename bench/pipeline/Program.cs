@@ -55,7 +55,7 @@ StringBuilder text = new();
 text.AppendLine("# Pipeline: cycles per packet, in memory");
 text.AppendLine();
 text.AppendLine("From the received frame to port and rewritten packet (parse, validate, longest prefix match, TTL, checksum, MAC addresses,");
-text.AppendLine("counters, use stamps), without sockets. Bursts of 64 frames of 60 bytes (IPv6: 78) out of a pool of 2,048 frames of 2 KB;");
+text.AppendLine("counters, use stamps), without sockets. Bursts of 64 frames of 60 bytes (IPv6: 78) out of a pool of 2,048 frames, laid out as in a UMEM;");
 text.AppendLine("destinations at random over all routes; 64 nexthops over 3 ports. *Virtual port* adds the look for unfinished L4 checksums;");
 text.AppendLine("*both families in turn* is the worst burst: every other packet is IPv6. *1,048,576 destinations*: each time a frame is used it");
 text.AppendLine("gets the next of so many addresses (two loads, two stores), so that each lookup goes to another place of the 64 MB table.");

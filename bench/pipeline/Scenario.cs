@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.Intrinsics.X86;
 using FastPathSync.FastPath;
 using FastPathSync.FastPath.Tests;
+using FastPathSync.FastPath.Xsk;
 using FastPathSync.Linux;
 using FastPathSync.Packets;
 using FastPathSync.SharedMemory.Tables;
@@ -10,15 +11,15 @@ using static FastPathSync.Packets.Building.Packet;
 namespace FastPathSync.PipelineBench;
 
 /// <summary>
-/// Tables, and a pool of frames as a UMEM has it: 2,048 frames of 2 KB, of which each burst takes the next 64, so that
+/// Tables, and a pool of frames as a UMEM has it: 2,048 frames, of which each burst takes the next 64, so that
 /// the headers come from L2 and L3, as from a NIC that writes into the cache.
 /// </summary>
 internal sealed unsafe class Scenario : IDisposable
 {
     public const int Frames = 2048;
-    private const int FrameSize = 2048, Headroom = 256, Nexthops = 64, DestinationOffset = 16;
+    private const int FrameSize = 2048, Stride = FrameSize + (int)Umem.Gap, Headroom = 256, Nexthops = 64, DestinationOffset = 16;
     private readonly LabTables _lab = new();
-    private readonly MemoryMapping _pool = MemoryMapping.Anonymous(Frames * FrameSize, Libc.MAP_POPULATE, "frames");
+    private readonly MemoryMapping _pool = MemoryMapping.Anonymous(Frames * Stride, Libc.MAP_POPULATE, "frames");
     private readonly byte[][] _packets = new byte[Frames][];
     private readonly uint[] _lengths = new uint[Frames];
     private readonly MemoryMapping? _fresh;
@@ -80,7 +81,7 @@ internal sealed unsafe class Scenario : IDisposable
     {
         for (int i = 0; i < Frames; i++)
         {
-            _packets[i].CopyTo(new Span<byte>(_pool.Address + (i * FrameSize) + Headroom, FrameSize - Headroom));
+            _packets[i].CopyTo(new Span<byte>(_pool.Address + (i * Stride) + Headroom, FrameSize - Headroom));
         }
     }
 
@@ -96,7 +97,7 @@ internal sealed unsafe class Scenario : IDisposable
                 v.Count = PacketVector.Size;
                 for (int i = 0; i < PacketVector.Size; i++)
                 {
-                    v.Data[i] = _pool.Address + ((first + i) * FrameSize) + Headroom;
+                    v.Data[i] = _pool.Address + ((first + i) * Stride) + Headroom;
                     v.Length[i] = _lengths[first + i];
                 }
 

@@ -52,7 +52,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         _state = state;
         _beat = beat;
         _spin = spin;
-        _free = new FrameList(umem.Frames, umem.FrameSize);
+        _free = new FrameList(umem.Frames, umem.Stride);
         _vector = PacketVector.Allocate();
         _state->Id = (uint)id;
         _state->Cpu = (uint)cpu;
@@ -209,7 +209,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             ref Libc.xdp_desc d = ref s->Rx.Descriptor(index + i);
             ulong address = d.addr;
             _vector.Frame[i] = address;
-            _vector.Data[i] = memory + address;
+            _vector.Data[i] = memory + Umem.OffsetOf(address);
             _vector.Length[i] = d.len;
         }
 

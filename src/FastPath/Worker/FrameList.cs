@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Xsk;
 
 namespace FastPathSync.FastPath.Worker;
 
@@ -7,15 +8,13 @@ namespace FastPathSync.FastPath.Worker;
 internal unsafe struct FrameList
 {
     private readonly ulong* _frames;
-    private readonly ulong _baseMask;
 
-    public FrameList(uint capacity, uint frameSize)
+    public FrameList(uint capacity, uint stride)
     {
         _frames = (ulong*)NativeMemory.AlignedAlloc(capacity * sizeof(ulong), 64);
-        _baseMask = ~((ulong)frameSize - 1);
         for (uint i = 0; i < capacity; i++)
         {
-            _frames[i] = (ulong)(capacity - 1 - i) * frameSize;
+            _frames[i] = (ulong)(capacity - 1 - i) * stride;
         }
 
         Count = capacity;
@@ -23,9 +22,9 @@ internal unsafe struct FrameList
 
     public uint Count { get; private set; }
 
-    /// <param name="address">Any address inside the frame.</param>
+    /// <param name="address">As a descriptor has it.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Push(ulong address) => _frames[Count++] = address & _baseMask;
+    public void Push(ulong address) => _frames[Count++] = Umem.FrameOf(address);
 
     /// <summary>Count must not be 0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

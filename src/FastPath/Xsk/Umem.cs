@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using FastPathSync.Linux;
 
 namespace FastPathSync.FastPath.Xsk;
@@ -6,6 +7,14 @@ namespace FastPathSync.FastPath.Xsk;
 internal sealed unsafe class Umem : IDisposable
 {
     private const nuint HugePage = 2 << 20;
+
+    /// <summary>
+    /// Between two frames: with a power of two as their distance the packets of all frames would share a few sets of each cache
+    /// (2 KB: 32 of the 1024 sets of a 512 KB L2), and each would be evicted before its frame comes round again.
+    /// </summary>
+    public const uint Gap = 64;
+
+    private const int OffsetShift = 48;
     private readonly MemoryMapping _mapping;
     private readonly List<XskBinding> _bindings = [];
 
@@ -13,7 +22,9 @@ internal sealed unsafe class Umem : IDisposable
     {
         Frames = frames;
         FrameSize = frameSize;
-        nuint length = (nuint)frames * frameSize;
+        Stride = frameSize + Gap;
+        nuint length = (nuint)(frames * (ulong)Stride);
+        Length = length;
         try
         {
             _mapping = MemoryMapping.Anonymous(length + HugePage, 0, $"UMEM of worker {worker}");
@@ -37,6 +48,22 @@ internal sealed unsafe class Umem : IDisposable
     public uint Frames { get; }
 
     public uint FrameSize { get; }
+
+    /// <summary>From the beginning of one frame to that of the next.</summary>
+    public uint Stride { get; }
+
+    public nuint Length { get; }
+
+    /// <summary>
+    /// Where in the UMEM an address of a descriptor points: unaligned chunks carry the offset into the frame in their upper 16 bits
+    /// (XSK_UNALIGNED_BUF_OFFSET_SHIFT in linux/if_xdp.h).
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong OffsetOf(ulong address) => FrameOf(address) + (address >> OffsetShift);
+
+    /// <summary>Of the frame that an address of a descriptor points into.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong FrameOf(ulong address) => address & ((1ul << OffsetShift) - 1);
 
     /// <summary>The longest frame that fits behind the kernel's headroom.</summary>
     public static uint MaxFrame(uint frameSize) => frameSize - Libc.XDP_PACKET_HEADROOM;

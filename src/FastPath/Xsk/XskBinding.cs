@@ -79,8 +79,9 @@ internal sealed unsafe class XskBinding : IDisposable
             Libc.xdp_umem_reg r = new()
             {
                 addr = (ulong)umem.Base,
-                len = (ulong)umem.Frames * umem.FrameSize,
+                len = umem.Length,
                 chunk_size = umem.FrameSize,
+                flags = Libc.XDP_UMEM_UNALIGNED_CHUNK_FLAG,
             };
             if (Libc.setsockopt(_fd.Number, Libc.SOL_XDP, Libc.XDP_UMEM_REG, &r, (uint)sizeof(Libc.xdp_umem_reg)) < 0)
             {

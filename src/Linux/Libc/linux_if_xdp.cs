@@ -11,6 +11,7 @@ public static unsafe partial class Libc
         XDP_UMEM_COMPLETION_RING = 6, XDP_STATISTICS = 7, XDP_OPTIONS = 8, XDP_MAX_TX_SKB_BUDGET = 9;
     public const uint XDP_RING_NEED_WAKEUP = 1;
     public const uint XDP_PACKET_HEADROOM = 256;
+    public const uint XDP_UMEM_UNALIGNED_CHUNK_FLAG = 1;
     public const long XDP_PGOFF_RX_RING = 0, XDP_PGOFF_TX_RING = 0x8000_0000, XDP_UMEM_PGOFF_FILL_RING = 0x1_0000_0000,
         XDP_UMEM_PGOFF_COMPLETION_RING = 0x1_8000_0000;
 
