@@ -165,7 +165,7 @@ int xdp_redirect(struct xdp_md *ctx)
 	void *data, *end, *ip;
 	struct ethhdr *eth;
 	__u64 word;
-	__u32 queue, reason;
+	__u32 reason;
 
 	if (constants.generic && is_reinjected(ctx))
 		return pass(PASS_REINJECTED);
@@ -195,8 +195,7 @@ int xdp_redirect(struct xdp_md *ctx)
 	if (reason != PASS_COUNT)
 		return pass(reason);
 
-	queue = ctx->rx_queue_index;
-	if (!bpf_map_lookup_elem(&xsks, &queue))
+	if (bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS) != XDP_REDIRECT)
 		return pass(PASS_NO_SOCKET);
-	return bpf_redirect_map(&xsks, queue, XDP_PASS);
+	return XDP_REDIRECT;
 }

@@ -22,7 +22,7 @@ internal sealed unsafe class ControlLoop : IDisposable
     private readonly FastPathEngine _engine;
     private readonly ILogger _log;
     private readonly Action<Exception> _fail;
-    private readonly ManualResetEventSlim _stop = new();
+    private readonly ManualResetEventSlim _stop = new(initialState: false, spinCount: 0); // it would spin 200 times a second
     private readonly Thread _thread;
 
     /// <summary>By the carriers of VRFs that have gone.</summary>
