@@ -224,7 +224,8 @@ internal sealed unsafe class Tables : IDisposable
                 uint from = 0;
                 for (int i = 0; i < w.MemberCount; i++)
                 {
-                    double share = Math.Round(((double)m[i].UpperBound - from) / uint.MaxValue, 3);
+                    double rest = i == 0 ? uint.MaxValue - (double)Enumerable.Range(0, (int)w.MemberCount).Max(j => m[j].UpperBound) : 0; // falls to the first
+                    double share = Math.Round(((double)m[i].UpperBound - from + rest) / uint.MaxValue, 3);
                     if (share > 0)
                     {
                         ways.Add($"{share:0.###} {Describe(new NexthopWord(NexthopSegment.Words(Segments.Nexthop)[m[i].Nexthop]), address)}");

@@ -3,7 +3,7 @@ namespace FastPathSync.Topology;
 /// <summary>Several ways to one IPv6 destination: which packets go together, how many flows each way gets, and that they stay.</summary>
 public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
 {
-    private const string Policy = "net.ipv6.fib_multipath_hash_policy", Fields = "net.ipv6.fib_multipath_hash_fields";
+    private const string Policy = "net.ipv6.fib_multipath_hash_policy", Seed = "net.ipv4.fib_multipath_hash_seed", Fields = "net.ipv6.fib_multipath_hash_fields";
     private const string First = "020000000A01", Second = "020000000A02", Third = "020000000A03";
     private const int Flows = 200;
 
@@ -65,6 +65,8 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
             ("3", "64", "inner ports", innerPorts, 1),
         ];
         Router.Run("ip -6 route add fd72::/16 nexthop via fd02::11 nexthop via fd03::12");
+        Router.Sysctl((Seed, "77")); // both make the same choice then
+        Dictionary<string, Dictionary<int, string>> linuxs = [];
         foreach (bool ours in new[] { false, true })
         {
             if (ours)
@@ -79,6 +81,8 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
                 Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of6(Lab, frames);
                 Assert.Equal(Flows, ways.Count);
                 Assert.True(expected == FlowPaths.Shares(ways).Count, $"{(ours ? "product" : "Linux")}, policy {policy} fields {fields}, {what}: {FlowPaths.Describe(ways)}, expected {expected} ways");
+                int others = linuxs.TryAdd($"{policy} {fields} {what}", ways) ? 0 : linuxs[$"{policy} {fields} {what}"].Count(l => ways[l.Key] != l.Value);
+                Assert.True(others == 0, $"policy {policy} fields {fields}, {what}: {others} flows take another way than through Linux");
             }
         }
     }

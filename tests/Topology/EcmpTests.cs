@@ -6,7 +6,7 @@ namespace FastPathSync.Topology;
 /// <summary>Several ways to one destination: which packets go together, how many flows each way gets, and that they stay.</summary>
 public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<RouterLab>
 {
-    private const string Policy = "net.ipv4.fib_multipath_hash_policy", Fields = "net.ipv4.fib_multipath_hash_fields";
+    private const string Policy = "net.ipv4.fib_multipath_hash_policy", Seed = "net.ipv4.fib_multipath_hash_seed", Fields = "net.ipv4.fib_multipath_hash_fields";
 
     [Theory]
     [InlineData(0, 3, 1)]
@@ -64,6 +64,8 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
         ];
         Lab.WarmUp();
         Router.Run("ip route add 10.72.0.0/16 nexthop via 10.2.0.2 nexthop via 10.3.0.2");
+        Router.Sysctl((Seed, "77")); // both make the same choice then
+        Dictionary<string, Dictionary<int, string>> linuxs = [];
         foreach (bool ours in new[] { false, true })
         {
             if (ours)
@@ -78,6 +80,8 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
                 Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of(Lab, frames);
                 Assert.Equal(Flows, ways.Count);
                 Assert.True(expected == FlowPaths.Shares(ways).Count, $"{(ours ? "product" : "Linux")}, policy {policy} fields {fields}, {what}: {FlowPaths.Describe(ways)}, expected {expected} ways");
+                int others = linuxs.TryAdd($"{policy} {fields} {what}", ways) ? 0 : linuxs[$"{policy} {fields} {what}"].Count(l => ways[l.Key] != l.Value);
+                Assert.True(others == 0, $"policy {policy} fields {fields}, {what}: {others} flows take another way than through Linux");
             }
         }
 

@@ -16,7 +16,8 @@ public sealed class FullTableTests(RouterLab lab) : TopologyTest(lab), IClassFix
     public void ADaemonKilledInTheMidstOfATableConverges(string daemon)
     {
         int pid = Product.PidOf(daemon);
-        using UdpFlow flow = Lab.StartFlow(rate: 2_000, port: 5030);
+        const int Rate = 2_000;
+        using UdpFlow flow = Lab.StartFlow(Rate, port: 5030);
         flow.WaitFlowing();
         BackgroundProcess insertion = Router.Start($"{RouteGen} -4 {Many} -6 0 r2 10.3.0.2");
         Thread.Sleep(200);
@@ -28,7 +29,8 @@ public sealed class FullTableTests(RouterLab lab) : TopologyTest(lab), IClassFix
         Product.WaitVerified(Converges);
         Assert.InRange(RoutesUsed(Product), 0, 100);
         FlowReport report = flow.Stop();
-        Assert.True(daemon == "fastpath" ? report.LongestGap < TimeSpan.FromMilliseconds(100) : report.Missing == 0, report.ToString());
+        int tolerated = daemon == "fastpath" ? Rate / 10 : 0; // until Linux forwards: 100 ms. Gaps tell less, for the sender has to wait for a CPU, too
+        Assert.True(report.Missing <= tolerated, report.ToString());
         Product.AssertConserved();
     }
 

@@ -1,17 +1,22 @@
+using System.Buffers.Binary;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Nodes;
 
 /// <summary>
-/// Which way a flow goes where there are several: the hash of what fib_multipath_hash_policy says, as fib_multipath_hash
-/// (net/ipv4/route.c) and rt6_multipath_hash (net/ipv6/route.c). Both directions of a flow have one hash, as
-/// __flow_hash_consistentify has it. The function itself is ours: which of the legal ways a flow takes may differ from Linux.
+/// Which way a flow goes where there are several: the hash that fib_multipath_hash (net/ipv4/route.c) and rt6_multipath_hash
+/// (net/ipv6/route.c) make by fib_multipath_hash_policy. With the seed that Linux has (net.ipv4.fib_multipath_hash_seed) it is Linux's
+/// own, so that a flow goes one way whoever forwards it. Both directions of a flow have one hash.
 /// </summary>
+/// <remarks>Linux hashes 31 bits; here they are the upper ones of a word, and the lowest is 0.</remarks>
 internal readonly unsafe struct FlowHash
 {
     private readonly uint _policy4, _fields4, _policy6, _fields6;
-    private readonly ulong _seed;
+
+    /// <summary>fib_multipath_hash_construct_key: the seed four times.</summary>
+    private readonly ulong _key;
 
     /// <summary>As the VRF says now; made once per burst.</summary>
     public FlowHash(VrfState* vrf)
@@ -20,7 +25,7 @@ internal readonly unsafe struct FlowHash
         _fields4 = Volatile.Read(ref vrf->MultipathFields4);
         _policy6 = Volatile.Read(ref vrf->MultipathPolicy6);
         _fields6 = Volatile.Read(ref vrf->MultipathFields6);
-        _seed = Volatile.Read(ref vrf->FlowSeed) * 0x9e37_79b9_7f4a_7c15ul;
+        _key = Volatile.Read(ref vrf->FlowSeed) * 0x1_0000_0001ul;
     }
 
     /// <param name="ip">A whole IPv4 header.</param>
@@ -30,13 +35,13 @@ internal readonly unsafe struct FlowHash
         switch (_policy4)
         {
             case 1:
-                return Ports(FlowKeys.Dissect(ip, length, ipv6: false, enter: false));
+                return Finish(Ports(FlowKeys.Dissect(ip, length, ipv6: false, enter: false)));
             case 2:
-                return Addresses(FlowKeys.Dissect(ip, length, ipv6: false, enter: true));
+                return Finish(Addresses(FlowKeys.Dissect(ip, length, ipv6: false, enter: true)));
             case 3:
-                return Custom(ip, length, ipv6: false, _fields4);
+                return Finish(Custom(ip, length, ipv6: false, _fields4));
             default:
-                return Addresses(FlowKeys.Addresses4(ip, length));
+                return Finish(Addresses(FlowKeys.Addresses4(ip, length)));
         }
     }
 
@@ -47,37 +52,46 @@ internal readonly unsafe struct FlowHash
         switch (_policy6)
         {
             case 1:
-                return Ports(FlowKeys.Dissect(ip, length, ipv6: true, enter: false));
+                return Finish(Ports(FlowKeys.Dissect(ip, length, ipv6: true, enter: false)));
             case 2:
-                return Addresses(FlowKeys.Dissect(ip, length, ipv6: true, enter: true));
+                return Finish(Addresses(FlowKeys.Dissect(ip, length, ipv6: true, enter: true)));
             case 3:
-                return Custom(ip, length, ipv6: true, _fields6);
+                return Finish(Custom(ip, length, ipv6: true, _fields6));
             default:
-                return Addresses(FlowKeys.Addresses6(ip, length));
+                FlowKeys k = FlowKeys.Addresses6(ip, length);
+                k.FlowLabel = BinaryPrimitives.ReverseEndianness(k.FlowLabel); // ip6_multipath_l3_keys takes it as it stands in the header
+                return Finish(Addresses(k));
         }
     }
 
     /// <summary>Of IPv6, flow label and next header too.</summary>
-    private uint Addresses(in FlowKeys k) => Finish(Mix(Pair(_seed, k), k.IsIpv6 ? ((ulong)k.FlowLabel << 8) | k.Protocol : 0));
+    private uint Addresses(in FlowKeys k) => k.IsIpv6
+        ? HashedKeys.Of(k, k.Protocol, k.FlowLabel, 0, 0, _key)
+        : HashedKeys.Of(k, 0, 0, 0, 0, _key);
 
-    private uint Ports(in FlowKeys k) => Finish(Mix(Pair(_seed, k), Ports(k.SourcePort, k.DestinationPort) | k.Protocol));
+    private uint Ports(in FlowKeys k) => HashedKeys.Of(k, k.Protocol, 0, k.SourcePort, k.DestinationPort, _key);
 
     /// <summary>fib_multipath_custom_hash_skb, rt6_multipath_custom_hash_skb: the outer and the inner fields that were asked for.</summary>
     private uint Custom(byte* ip, uint length, bool ipv6, uint fields)
     {
-        const uint Outer = 0x3f, InnerShift = 6;
+        const uint OuterMask = 0x3f, InnerShift = 6;
         FlowKeys k = FlowKeys.Dissect(ip, length, ipv6, enter: false);
-        ulong h = Selected(_seed, k, fields & Outer);
-        if (k.Encapsulated && fields >> (int)InnerShift != 0)
+        uint outer = 0, inner = 0;
+        if ((fields & OuterMask) != 0)
         {
-            h = Selected(h, FlowKeys.Dissect(ip, length, ipv6, enter: true), fields >> (int)InnerShift);
+            outer = Selected(k, fields & OuterMask);
         }
 
-        return Finish(h);
+        if (k.Encapsulated && fields >> (int)InnerShift != 0)
+        {
+            inner = Selected(FlowKeys.Dissect(ip, length, ipv6, enter: true), fields >> (int)InnerShift);
+        }
+
+        return Jhash(outer, inner);
     }
 
     /// <summary>The bits are FIB_MULTIPATH_HASH_FIELD_SRC_IP … DST_PORT (include/net/ip_fib.h).</summary>
-    private static ulong Selected(ulong h, FlowKeys k, uint fields)
+    private uint Selected(FlowKeys k, uint fields)
     {
         if ((fields & 1) == 0)
         {
@@ -89,35 +103,31 @@ internal readonly unsafe struct FlowHash
             k.DestinationHigh = k.DestinationLow = 0;
         }
 
-        ulong protocol = (fields & 4) != 0 ? k.Protocol : 0u, label = (fields & 8) != 0 ? k.FlowLabel : 0u;
-        ushort source = (fields & 16) != 0 ? k.SourcePort : (ushort)0, destination = (fields & 32) != 0 ? k.DestinationPort : (ushort)0;
-        return Mix(Mix(Pair(h, k), (label << 8) | protocol), Ports(source, destination));
+        return HashedKeys.Of(
+            k,
+            (fields & 4) != 0 ? k.Protocol : (byte)0,
+            (fields & 8) != 0 ? k.FlowLabel : 0u,
+            (fields & 16) != 0 ? k.SourcePort : (ushort)0,
+            (fields & 32) != 0 ? k.DestinationPort : (ushort)0,
+            _key);
     }
 
-    /// <summary>Both addresses, the smaller one first.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong Pair(ulong h, in FlowKeys k)
+    private static uint Finish(uint hash) => hash & ~1u;
+
+    /// <summary>jhash_2words (include/linux/jhash.h) with 0 as initial value.</summary>
+    private static uint Jhash(uint a, uint b)
     {
-        if (!k.IsIpv6)
-        {
-            return Mix(h, (Math.Min(k.SourceLow, k.DestinationLow) << 32) | Math.Max(k.SourceLow, k.DestinationLow));
-        }
-
-        bool ordered = k.SourceHigh < k.DestinationHigh || (k.SourceHigh == k.DestinationHigh && k.SourceLow <= k.DestinationLow);
-        h = Mix(Mix(h, ordered ? k.SourceHigh : k.DestinationHigh), ordered ? k.SourceLow : k.DestinationLow);
-        return Mix(Mix(h, ordered ? k.DestinationHigh : k.SourceHigh), ordered ? k.DestinationLow : k.SourceLow);
+        const uint Initial = 0xdeadbeef + (2 << 2);
+        uint c = Initial;
+        a += Initial;
+        b += Initial;
+        c = (c ^ b) - BitOperations.RotateLeft(b, 14);
+        a = (a ^ c) - BitOperations.RotateLeft(c, 11);
+        b = (b ^ a) - BitOperations.RotateLeft(a, 25);
+        c = (c ^ b) - BitOperations.RotateLeft(b, 16);
+        a = (a ^ c) - BitOperations.RotateLeft(c, 4);
+        b = (b ^ a) - BitOperations.RotateLeft(a, 14);
+        return (c ^ b) - BitOperations.RotateLeft(b, 24);
     }
-
-    private static ulong Ports(ushort a, ushort b) => ((ulong)Math.Min(a, b) << 32) | ((ulong)Math.Max(a, b) << 16);
-
-    /// <summary>The finalizer of a multiplicative hash: every bit of a word reaches every bit of the upper half.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong Mix(ulong h, ulong word)
-    {
-        h = (h ^ word ^ (h >> 32)) * 0xd6e8_feb8_6659_fd93ul;
-        return h ^ (h >> 32);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint Finish(ulong h) => (uint)((h * 0xd6e8_feb8_6659_fd93ul) >> 32);
 }

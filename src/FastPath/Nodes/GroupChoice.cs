@@ -6,8 +6,8 @@ namespace FastPathSync.FastPath.Nodes;
 internal static unsafe class GroupChoice
 {
     /// <summary>
-    /// Of shares by weight, the first whose bound the hash doesn't exceed (fib_select_multipath, RFC 2992 hash-threshold), the
-    /// last when the bounds end too early; of a resilient group, the bucket (nexthop_select_path_res).
+    /// Of shares by weight, the first whose bound the hash doesn't exceed (fib_select_multipath, nexthop_select_path_hthr, RFC 2992
+    /// hash-threshold), the first of all when the bounds end too early; of a resilient group, the bucket (nexthop_select_path_res).
     /// </summary>
     public static NexthopWord Of(NexthopWord group, uint hash, in WorkerTables t)
     {
@@ -16,18 +16,20 @@ internal static unsafe class GroupChoice
             return NexthopWord.Punt(PuntReason.NoRoute);
         }
 
-        GroupMember* m = t.Members + group.Index;
+        GroupMember* first = t.Members + group.Index, m = first;
         if (group.Action == NexthopAction.Buckets)
         {
-            m += hash % group.MemberCount;
+            m += (hash >> 1) % group.MemberCount; // Linux's 31 bits
         }
         else
         {
-            GroupMember* last = m + group.MemberCount - 1;
-            while (m < last && hash > m->UpperBound)
+            GroupMember* end = first + group.MemberCount;
+            while (m < end && hash > m->UpperBound)
             {
                 m++;
             }
+
+            m = m < end ? m : first;
         }
 
         return new NexthopWord(Volatile.Read(ref t.Nexthops[m->Nexthop]));

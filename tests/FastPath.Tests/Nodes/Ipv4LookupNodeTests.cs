@@ -97,10 +97,10 @@ public sealed unsafe class Ipv4LookupNodeTests : IDisposable
     }
 
     [Fact]
-    public void GroupWhoseBoundsEndTooEarlyEndsAtItsLastMember()
+    public void AHashBehindAllBoundsGoesToTheFirstMember()
     {
         uint a = _router.Lab.AddNexthop(NexthopWord.Forward(_router.A, 1500)), b = _router.Lab.AddNexthop(NexthopWord.Forward(_router.B, 1500));
-        _router.Route("10.22.0.0", 16, _router.Lab.AddGroup((0u, a), (0u, a)));
+        _router.Route("10.22.0.0", 16, _router.Lab.AddGroup((0u, a), (0u, b)));
         _router.Lab.AddGroup((uint.MaxValue, b)); // what stands behind it in the table
         Assert.All(Enumerable.Range(0, 64), i => _router.AssertForwards(To($"10.22.0.{i}"), port: 1));
     }

@@ -31,9 +31,10 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
     }
 
     /// <summary>
-    /// Lays out a new run of Kind Group: those that take a share divide the 32-bit hash space by weight (fib_rebalance in
+    /// Lays out a new run of Kind Group: those that take a share divide the hash space by weight, with Linux's bounds (fib_rebalance in
     /// net/ipv4/fib_semantics.c); the others stand behind them, where no hash reaches. A member that is alive and yet takes
-    /// no share leaves it to the next one that does, as fib_select_multipath and nexthop_select_path_hthr pass it over.
+    /// no share leaves it to the next one that does, and behind the last one to the first, as fib_select_multipath and
+    /// nexthop_select_path_hthr pass it over.
     /// </summary>
     /// <returns>False when there is no room, or a member could not be had.</returns>
     public bool TryMake(IReadOnlyList<(int Member, uint Weight)> wanted, Func<int, bool> isAlive, Func<int, bool> takesShare, ref NexthopRecord r)
@@ -50,29 +51,23 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
             total += isAlive(member) ? Math.Max(1, weight) : 0;
         }
 
-        int at = first, lastSharing = -1;
+        int at = first;
         List<GroupMember> others = [];
         for (int order = 0; order < wanted.Count; order++)
         {
             (int member, uint weight) = wanted[order];
             bool alive = isAlive(member);
             sum += alive ? Math.Max(1, weight) : 0;
-            GroupMember m = new() { UpperBound = uint.MaxValue, Nexthop = member, Weight = weight, Order = (uint)order };
+            GroupMember m = new() { UpperBound = GroupMember.NoShare, Nexthop = member, Weight = weight, Order = (uint)order };
             if (alive && takesShare(member))
             {
-                m.UpperBound = sum == total ? uint.MaxValue : (uint)((sum << 32) / total) - 1;
-                lastSharing = at;
+                m.UpperBound = Bound(sum, total);
                 members[at++] = m;
             }
             else
             {
                 others.Add(m);
             }
-        }
-
-        if (lastSharing >= 0)
-        {
-            members[lastSharing].UpperBound = uint.MaxValue;
         }
 
         foreach (GroupMember m in others)
@@ -96,12 +91,12 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
         int at = first;
         for (int order = 0; order < wanted.Count; order++)
         {
-            members[at++] = new GroupMember { UpperBound = uint.MaxValue, Nexthop = wanted[order].Member, Weight = wanted[order].Weight, Order = (uint)order };
+            members[at++] = new GroupMember { UpperBound = GroupMember.NoShare, Nexthop = wanted[order].Member, Weight = wanted[order].Weight, Order = (uint)order };
         }
 
         foreach (int nexthop in buckets)
         {
-            members[at++] = new GroupMember { UpperBound = uint.MaxValue, Nexthop = nexthop };
+            members[at++] = new GroupMember { UpperBound = GroupMember.NoShare, Nexthop = nexthop };
         }
 
         Publish(first, wanted.Count, buckets.Count, ref r);
@@ -115,16 +110,17 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
     {
         foreach (GroupMember m in Of(r))
         {
-            if (sharing != takesShare(m.Nexthop))
+            if ((sharing && m.UpperBound != GroupMember.NoShare) != takesShare(m.Nexthop))
             {
                 return true;
             }
-
-            sharing &= m.UpperBound != uint.MaxValue; // the last that a hash can reach
         }
 
         return false;
     }
+
+    /// <summary>DIV_ROUND_CLOSEST_ULL(sum << 31, total) - 1 of 31 bits, as the upper bits of a word (see FlowHash), the lowest set.</summary>
+    private static uint Bound(ulong sum, ulong total) => (uint)((2 * (((sum << 31) + (total / 2)) / total)) - 1);
 
     /// <summary>The run of a record that workers were just told to leave.</summary>
     public void Drop(NexthopRecord r)

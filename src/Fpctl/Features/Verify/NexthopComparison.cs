@@ -67,17 +67,15 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
     /// <summary>The members that some hash reaches, and those that only their neighbour keeps out; the dead are left out.</summary>
     private IEnumerable<(int Nexthop, NexthopRecord Record, uint Weight)> Members(NexthopRecord group, DecisionTable decisions)
     {
-        bool reached = true; // until the bound is the largest hash
         for (int i = group.FirstMember; i < group.FirstMember + group.MemberCount; i++)
         {
             GroupMember m = _tables.Member(i);
+            bool reached = i == group.FirstMember || m.UpperBound != GroupMember.NoShare;
             if (_tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord r)
                 && (reached || r.Kind != NexthopKind.Single || !decisions.IsDead(r.IfIndex, r.Flags)))
             {
                 yield return (m.Nexthop, r, m.Weight);
             }
-
-            reached &= m.UpperBound != uint.MaxValue;
         }
     }
 

@@ -107,6 +107,9 @@ public struct NexthopRecord
 [StructLayout(LayoutKind.Sequential)]
 public struct GroupMember
 {
+    /// <summary>UpperBound of one that no hash reaches; such members stand behind the others.</summary>
+    public const uint NoShare = 0;
+
     public uint UpperBound;
     public int Nexthop;
     public uint Weight;
