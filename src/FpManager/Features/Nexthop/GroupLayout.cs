@@ -119,7 +119,7 @@ internal sealed unsafe class GroupLayout(GroupMember* members, int capacity, Rec
         return false;
     }
 
-    /// <summary>DIV_ROUND_CLOSEST_ULL(sum << 31, total) - 1 of 31 bits, as the upper bits of a word (see FlowHash), the lowest set.</summary>
+    /// <summary>fib_rebalance's upper bound, of 31 bits, as the upper bits of a word (see FlowHash) with the lowest set.</summary>
     private static uint Bound(ulong sum, ulong total) => (uint)((2 * (((sum << 31) + (total / 2)) / total)) - 1);
 
     /// <summary>The run of a record that workers were just told to leave.</summary>
