@@ -64,7 +64,8 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
             ("3", "1024", "inner ports", innerPorts, 2),
             ("3", "64", "inner ports", innerPorts, 1),
         ];
-        Router.Run("ip -6 route add fd72::/16 nexthop via fd02::11 nexthop via fd03::12");
+        // Neither in the interfaces' order nor of one weight: who gets which part of the hashes has to be Linux's.
+        Router.Run("ip -6 route add fd72::/16 nexthop via fd03::12 weight 3 nexthop via fd02::11 weight 2");
         Router.Sysctl((Seed, "77")); // both make the same choice then
         Dictionary<string, Dictionary<int, string>> linuxs = [];
         foreach (bool ours in new[] { false, true })

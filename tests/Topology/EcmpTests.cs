@@ -63,7 +63,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
             ("3", "64", "inner ports", innerPorts, 1),
         ];
         Lab.WarmUp();
-        Router.Run("ip route add 10.72.0.0/16 nexthop via 10.2.0.2 nexthop via 10.3.0.2");
+        Router.Run("ip route add 10.72.0.0/16 nexthop via 10.3.0.2 weight 3 nexthop via 10.2.0.2 weight 2");
         Router.Sysctl((Seed, "77")); // both make the same choice then
         Dictionary<string, Dictionary<int, string>> linuxs = [];
         foreach (bool ours in new[] { false, true })

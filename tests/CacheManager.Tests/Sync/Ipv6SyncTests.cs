@@ -1,3 +1,4 @@
+using System.Net;
 using FastPathSync.Fpc.Protocol;
 using FastPathSync.Netlink.Rtnetlink;
 
@@ -58,6 +59,32 @@ public sealed class Ipv6SyncTests(ITestOutputHelper output)
         r.Ip("route del 2001:db8:10::/48");
         r.Agree();
         Assert.Null(r.Route6("2001:db8:10::/48"));
+        Assert.Equal(0, r.Refreshes); // the events alone tell it
+    }
+
+    /// <summary>Their order decides which hashes each gets; an event about one that joins tells it first, though it stands last.</summary>
+    [Fact]
+    public void SiblingsStandInTheKernelsOrder()
+    {
+        using Router r = new(ipv6: true);
+        void AgreeOn(params string[] gateways)
+        {
+            r.Agree();
+            Assert.Equal(gateways, r.Route6("2001:db8:10::/48")!.Nexthops.Select(n => new IPAddress(n.Gateway.Span).ToString()));
+        }
+
+        r.Ip("route add 2001:db8:10::/48 nexthop via 2001:db8:2::9 weight 3 nexthop via 2001:db8:1::2");
+        AgreeOn("2001:db8:2::9", "2001:db8:1::2");
+        r.Ip("route append 2001:db8:10::/48 via 2001:db8:1::11", "route append 2001:db8:10::/48 via 2001:db8:2::11");
+        AgreeOn("2001:db8:2::9", "2001:db8:1::2", "2001:db8:1::11", "2001:db8:2::11");
+        r.Ip("route prepend 2001:db8:10::/48 nexthop via 2001:db8:2::8 nexthop via 2001:db8:2::7");
+        AgreeOn("2001:db8:2::9", "2001:db8:1::2", "2001:db8:1::11", "2001:db8:2::11", "2001:db8:2::8", "2001:db8:2::7");
+        r.Ip("route append 2001:db8:10::/48 nexthop via 2001:db8:1::8 nexthop via 2001:db8:1::7", "route del 2001:db8:10::/48 via 2001:db8:2::9", "route del 2001:db8:10::/48 via 2001:db8:1::11");
+        AgreeOn("2001:db8:1::2", "2001:db8:2::11", "2001:db8:2::8", "2001:db8:2::7", "2001:db8:1::8", "2001:db8:1::7");
+        r.Ip("route replace 2001:db8:10::/48 nexthop via 2001:db8:2::11 nexthop via 2001:db8:1::2");
+        AgreeOn("2001:db8:2::11", "2001:db8:1::2");
+        r.Ip("route replace 2001:db8:10::/48 nexthop via 2001:db8:1::2 nexthop via 2001:db8:2::11");
+        AgreeOn("2001:db8:1::2", "2001:db8:2::11");
         Assert.Equal(0, r.Refreshes); // the events alone tell it
     }
 

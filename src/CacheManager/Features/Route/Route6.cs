@@ -84,7 +84,7 @@ public sealed class Route6 : IEquatable<Route6>
 
     public InetAddress PreferredSource { get; }
 
-    /// <summary>In the order of interface and gateway: which sibling stands first says nothing, and events and dumps differ in it.</summary>
+    /// <summary>In Linux's order, which decides who gets which part of the hashes (rt6_multipath_upper_bound_set).</summary>
     public RouteNexthop[] Ways { get; }
 
     public bool IsMultipath => Ways.Length > 1;
@@ -106,32 +106,27 @@ public sealed class Route6 : IEquatable<Route6>
             ways[i] = m.Nexthop(i);
         }
 
-        Array.Sort(ways, Compare);
         return new Route6(in m, ways);
     }
 
     public Route6 With(RouteNexthop[] ways) => new(this, ways, PreferredSource);
 
+    /// <summary>
+    /// As a dump would tell them, from a message that begins with any of the siblings: they are a ring, and an event about a new
+    /// one begins with it (rt6_fill_node), while it stands behind all others.
+    /// </summary>
+    /// <param name="first">The way that stands before all others.</param>
+    public Route6 BeginningWith(RouteNexthop first)
+    {
+        int at = Array.FindIndex(Ways, w => SameWay(w, first));
+        return at <= 0 ? this : With([.. Ways[at..], .. Ways[..at]]);
+    }
+
     public Route6 WithoutPreferredSource() => new(this, Ways, default);
 
-    /// <summary>The same way out to the kernel (rt6_duplicate_nexthop), whatever state it is in.</summary>
-    public bool SameWays(Route6 other)
-    {
-        if (NexthopId != other.NexthopId || Ways.Length != other.Ways.Length)
-        {
-            return false;
-        }
-
-        for (int i = 0; i < Ways.Length; i++)
-        {
-            if (!SameWay(Ways[i], other.Ways[i]))
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
+    /// <summary>The same ways out to the kernel (rt6_duplicate_nexthop), whatever state they are in, and whichever stands first.</summary>
+    public bool SameWays(Route6 other) =>
+        NexthopId == other.NexthopId && Ways.Length == other.Ways.Length && Array.TrueForAll(other.Ways, o => Array.Exists(Ways, w => SameWay(w, o)));
 
     /// <summary>Every way of the other is one of ours.</summary>
     public bool Holds(Route6 other) =>
@@ -166,9 +161,4 @@ public sealed class Route6 : IEquatable<Route6>
     }
 
     private static bool SameWay(in RouteNexthop a, in RouteNexthop b) => a.Index == b.Index && a.Gateway == b.Gateway && a.Encap == b.Encap;
-
-    private static int Compare(RouteNexthop a, RouteNexthop b) =>
-        a.Index != b.Index ? a.Index.CompareTo(b.Index)
-        : a.Gateway.High != b.Gateway.High ? a.Gateway.High.CompareTo(b.Gateway.High)
-        : a.Gateway.Low.CompareTo(b.Gateway.Low);
 }

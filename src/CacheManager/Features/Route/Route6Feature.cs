@@ -428,9 +428,13 @@ public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
             if (replaces)
             {
                 _mixed.Remove(key);
+                Put(key, number);
+            }
+            else
+            {
+                PutInOrder(key, first, number);
             }
 
-            Put(key, number);
             return;
         }
 
@@ -477,7 +481,21 @@ public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
             _mixed[key] = _mixed.GetValueOrDefault(key) || first.Mtu != siblings.Mtu || first.MtuLocked != siblings.MtuLocked || first.Type != siblings.Type;
         }
 
-        return first.With(siblings.Ways);
+        return first.With(siblings.BeginningWith(first.Ways[0]).Ways);
+    }
+
+    /// <summary>What stood before all its siblings still does.</summary>
+    private void PutInOrder(RouteKey6 key, Route6 known, int number)
+    {
+        Route6 route = BodyOf(number), ordered = route.IsMultipath ? route.BeginningWith(known.Ways[0]) : route;
+        if (ReferenceEquals(route, ordered))
+        {
+            Put(key, number);
+        }
+        else
+        {
+            Put(key, ordered);
+        }
     }
 
     private void Delete(RouteKey6 key, int number)

@@ -124,9 +124,7 @@ internal sealed class DecisionTable(KernelState kernel, Func<uint, string> inter
     public bool IsDead(uint ifindex, uint flags) =>
         (flags & KernelNames.RTNH_F_DEAD) != 0 || ((flags & KernelNames.RTNH_F_LINKDOWN) != 0 && _ignoreLinkdown.Contains(ifindex));
 
-    /// <summary>Ways out in canonical order; weights only where there is a choice.</summary>
-    public string Text(IReadOnlyList<KernelHop> hops) => string.Join(", ", hops
-        .OrderBy(h => h.IfIndex).ThenBy(h => h.Gateway.High).ThenBy(h => h.Gateway.Low).ThenBy(h => h.Weight)
-        .Select(h => $"{(h.Gateway.IsNone ? "" : $"via {h.Gateway} ")}dev {interfaceName(h.IfIndex)}"
-            + (hops.Count > 1 ? $" weight {h.Weight}" : "")));
+    /// <summary>Ways out in their order, which decides which hashes each gets; weights only where there is a choice.</summary>
+    public string Text(IReadOnlyList<KernelHop> hops) => string.Join(", ", hops.Select(
+        h => $"{(h.Gateway.IsNone ? "" : $"via {h.Gateway} ")}dev {interfaceName(h.IfIndex)}" + (hops.Count > 1 ? $" weight {h.Weight}" : "")));
 }

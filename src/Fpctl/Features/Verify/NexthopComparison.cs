@@ -55,7 +55,7 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
                     ? new Decision(null, PuntReason.LinkDown, false, [])
                     : new Decision(decisions.Text([new KernelHop(r.IfIndex, r.Gateway, 1, 0, false)]), null, false, [r.IfIndex]);
             case NexthopKind.Group or NexthopKind.ResilientGroup when _tables.Word(n).IsGroup:
-                KernelHop[] members = [.. Members(r, decisions).Select(m => new KernelHop(m.Record.IfIndex, m.Record.Gateway, m.Weight, 0, false))];
+                KernelHop[] members = [.. Members(r, decisions).OrderBy(m => m.Order).Select(m => new KernelHop(m.Record.IfIndex, m.Record.Gateway, m.Weight, 0, false))];
                 return new Decision(decisions.Text(members), null, false, [.. members.Select(m => m.IfIndex)]);
             case NexthopKind.Group or NexthopKind.ResilientGroup:
                 return new Decision(null, _tables.Word(n).Reason, false, []);
@@ -65,7 +65,7 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
     }
 
     /// <summary>The members that some hash reaches, and those that only their neighbour keeps out; the dead are left out.</summary>
-    private IEnumerable<(int Nexthop, NexthopRecord Record, uint Weight)> Members(NexthopRecord group, DecisionTable decisions)
+    private IEnumerable<(uint Order, NexthopRecord Record, uint Weight)> Members(NexthopRecord group, DecisionTable decisions)
     {
         for (int i = group.FirstMember; i < group.FirstMember + group.MemberCount; i++)
         {
@@ -74,7 +74,7 @@ internal sealed class NexthopComparison(KernelState kernel, InstanceTables table
             if (_tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord r)
                 && (reached || r.Kind != NexthopKind.Single || !decisions.IsDead(r.IfIndex, r.Flags)))
             {
-                yield return (m.Nexthop, r, m.Weight);
+                yield return (m.Order, r, m.Weight);
             }
         }
     }

@@ -159,17 +159,19 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
 
         return n.Kind switch
         {
-            NexthopKind.Group or NexthopKind.ResilientGroup => [.. Enumerable.Range(n.FirstMember, n.MemberCount).Select(i => tables.Member(i)).Select(m =>
+            NexthopKind.Group or NexthopKind.ResilientGroup => [.. Members(n).Select(m =>
                 tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord x) ? new KernelHop(x.IfIndex, x.Gateway, m.Weight, 0, false) : default)],
             NexthopKind.Single => [new KernelHop(n.IfIndex, n.Gateway, 1, 0, false)],
             _ => [],
         };
     }
 
-    public string Hops(KernelHop[] hops) => string.Join(", ", hops
-        .OrderBy(h => h.IfIndex).ThenBy(h => h.Gateway.High).ThenBy(h => h.Gateway.Low).ThenBy(h => h.Weight)
-        .Select(h => $"{(!h.Gateway.IsNone ? $"via {h.Gateway} " : "")}dev {Name(h.IfIndex)}"
-            + (hops.Length > 1 ? $" weight {h.Weight}" : "")));
+    /// <summary>As configured: the order decides which hashes a member gets.</summary>
+    private IEnumerable<GroupMember> Members(NexthopRecord n) =>
+        Enumerable.Range(n.FirstMember, n.MemberCount).Select(i => tables.Member(i)).OrderBy(m => m.Order);
+
+    public string Hops(KernelHop[] hops) => string.Join(", ", hops.Select(
+        h => $"{(!h.Gateway.IsNone ? $"via {h.Gateway} " : "")}dev {Name(h.IfIndex)}" + (hops.Length > 1 ? $" weight {h.Weight}" : "")));
 
     private string Text(KernelNexthop n) =>
         n.Blackhole ? "blackhole"
@@ -185,9 +187,8 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
                 return Hops([new KernelHop(n.IfIndex, n.Gateway, 1, 0, false)]);
             case NexthopKind.Group or NexthopKind.ResilientGroup:
                 List<(uint, uint)> members = [];
-                for (int i = 0; i < n.MemberCount; i++)
+                foreach (GroupMember m in Members(n))
                 {
-                    GroupMember m = tables.Member(n.FirstMember + i);
                     members.Add((tables.Nexthops.TryRead(m.Nexthop, out NexthopRecord x) ? x.ObjectId : 0, m.Weight));
                 }
 
@@ -210,7 +211,7 @@ internal sealed unsafe class TableComparison(KernelState kernel, InstanceTables 
     }
 
     private static string GroupText(IEnumerable<(uint Id, uint Weight)> members) =>
-        "group " + string.Join('/', members.Order().Select(m => $"{m.Id},{m.Weight}"));
+        "group " + string.Join('/', members.Select(m => $"{m.Id},{m.Weight}"));
 
     /// <summary>" buckets 1 1 2 2": where each bucket of a resilient group leads.</summary>
     private static string BucketText(uint[] buckets) => buckets.Length == 0 ? "" : $" buckets {string.Join(' ', buckets)}";
