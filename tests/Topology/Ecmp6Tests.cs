@@ -7,6 +7,9 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
     private const string First = "020000000A01", Second = "020000000A02", Third = "020000000A03";
     private const int Flows = 200;
 
+    /// <summary>Matches nothing, but has Linux dissect every IPv6 packet before it looks for a route.</summary>
+    private const string ProtocolRule = "priority 99 fwmark 1 ipproto tcp table main";
+
     public Ecmp6Tests(Ipv6Lab lab)
         : base(lab)
     {
@@ -22,6 +25,7 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
         base.Dispose();
         Router.Try("ip -6 route del fd72::/16");
         Router.Try("ip nexthop del id 10");
+        Router.Try($"ip -6 rule del {ProtocolRule}");
         Router.Sysctl((Policy, "0"), (Fields, "7"));
     }
 
@@ -40,8 +44,12 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
         byte[][] inner = [.. Enumerable.Range(0, Flows).Select(f => Tunnelled(f, host: f))];
         byte[][] innerPorts = [.. Enumerable.Range(0, Flows).Select(f => Tunnelled(f, port: 1000 + f))];
         byte[][] errors = [.. Enumerable.Range(0, Flows).Select(ErrorFrom)];
+        byte[][] echoes = [.. Enumerable.Range(0, Flows).Select(f => Echo(f, label: 0x12300 + f))];
+        byte[][] fragments = [.. Enumerable.Range(0, Flows).Select(f => Echo(f, label: 0x12300 + f, fragment: true))];
         List<(string Policy, string Fields, string What, byte[][] Frames, int Ways)> cases =
         [
+            ("0", "7", "echoes", echoes, 2),
+            ("0", "7", "fragments of echoes", fragments, 2),
             ("0", "7", "ports", ports, 1),
             ("0", "7", "hosts", hosts, 2),
             ("0", "7", "labels", labels, 2),
@@ -77,14 +85,28 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
 
             foreach ((string policy, string fields, string what, byte[][] frames, int expected) in cases)
             {
-                Router.Sysctl((Policy, policy), (Fields, fields));
-                Thread.Sleep(ours ? 400 : 20); // the setting is polled
-                Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of6(Lab, frames);
-                Assert.Equal(Flows, ways.Count);
-                Assert.True(expected == FlowPaths.Shares(ways).Count, $"{(ours ? "product" : "Linux")}, policy {policy} fields {fields}, {what}: {FlowPaths.Describe(ways)}, expected {expected} ways");
-                int others = linuxs.TryAdd($"{policy} {fields} {what}", ways) ? 0 : linuxs[$"{policy} {fields} {what}"].Count(l => ways[l.Key] != l.Value);
-                Assert.True(others == 0, $"policy {policy} fields {fields}, {what}: {others} flows take another way than through Linux");
+                Try(ours, policy, fields, what, frames, expected);
             }
+
+            Router.Run($"ip -6 rule add {ProtocolRule}");
+            Try(ours, "0", "7", "echoes with a rule", echoes, 2);
+            Try(ours, "0", "7", "fragments of echoes with a rule", fragments, 2);
+            Try(ours, "0", "7", "errors about one flow with a rule", errors, 1);
+            Try(ours, "0", "7", "labels with a rule", labels, 2);
+            Router.Run($"ip -6 rule del {ProtocolRule}");
+        }
+
+        Assert.NotEqual(linuxs["0 7 echoes"], linuxs["0 7 echoes with a rule"]);
+
+        void Try(bool ours, string policy, string fields, string what, byte[][] frames, int expected)
+        {
+            Router.Sysctl((Policy, policy), (Fields, fields));
+            Thread.Sleep(ours ? 400 : 20); // the setting is polled
+            Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of6(Lab, frames);
+            Assert.Equal(Flows, ways.Count);
+            Assert.True(expected == FlowPaths.Shares(ways).Count, $"{(ours ? "product" : "Linux")}, policy {policy} fields {fields}, {what}: {FlowPaths.Describe(ways)}, expected {expected} ways");
+            int others = linuxs.TryAdd($"{policy} {fields} {what}", ways) ? 0 : linuxs[$"{policy} {fields} {what}"].Count(l => ways[l.Key] != l.Value);
+            Assert.True(others == 0, $"policy {policy} fields {fields}, {what}: {others} flows take another way than through Linux");
         }
     }
 
@@ -151,6 +173,12 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
     {
         byte[] inner = new PacketBuilder().Ipv4($"30.0.{host}.1", "30.9.9.9").Udp((ushort)port, 9, FlowPaths.Number(flow)).Build();
         return Lab.FromClient().Ipv6("fd01::2", "fd72::1", protocol: 4).Raw(inner).Build();
+    }
+
+    private byte[] Echo(int flow, int label, bool fragment = false)
+    {
+        byte[] echo = [128, 0, 0, 0, 0, 1, 0, 1, .. FlowPaths.Number(flow)];
+        return Lab.FromClient().Ipv6("fd01::2", "fd72::1", protocol: (byte)(fragment ? 44 : 58), flowLabel: label).Raw(fragment ? [58, 0, 0, 0, 0, 0, 0, 1, .. echo] : echo).Build();
     }
 
     /// <summary>"Port unreachable" from a host of its own, always about the same flow.</summary>

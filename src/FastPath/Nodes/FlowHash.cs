@@ -13,7 +13,7 @@ namespace FastPathSync.FastPath.Nodes;
 /// <remarks>Linux hashes 31 bits; here they are the upper ones of a word, and the lowest is 0.</remarks>
 internal readonly unsafe struct FlowHash
 {
-    private readonly uint _policy4, _fields4, _policy6, _fields6;
+    private readonly uint _policy4, _fields4, _policy6, _fields6, _rulesDissect6;
 
     /// <summary>fib_multipath_hash_construct_key: the seed four times.</summary>
     private readonly ulong _key;
@@ -25,6 +25,7 @@ internal readonly unsafe struct FlowHash
         _fields4 = Volatile.Read(ref vrf->MultipathFields4);
         _policy6 = Volatile.Read(ref vrf->MultipathPolicy6);
         _fields6 = Volatile.Read(ref vrf->MultipathFields6);
+        _rulesDissect6 = Volatile.Read(ref vrf->RulesDissect6);
         _key = Volatile.Read(ref vrf->FlowSeed) * 0x1_0000_0001ul;
     }
 
@@ -58,6 +59,11 @@ internal readonly unsafe struct FlowHash
             case 3:
                 return Finish(Custom(ip, length, ipv6: true, _fields6));
             default:
+                if (_rulesDissect6 != 0 && FlowKeys.TryDissectIcmp6(ip, length, out FlowKeys dissected))
+                {
+                    return Finish(Addresses(dissected)); // ip6_route_input has the hash made of what was dissected for the rules
+                }
+
                 FlowKeys k = FlowKeys.Addresses6(ip, length);
                 k.FlowLabel = BinaryPrimitives.ReverseEndianness(k.FlowLabel); // ip6_multipath_l3_keys takes it as it stands in the header
                 return Finish(Addresses(k));

@@ -75,16 +75,19 @@ internal unsafe struct FlowKeys
     /// <summary>Addresses, flow label and next header, of ICMPv6 errors those of the packet inside (ip6_multipath_l3_keys).</summary>
     public static FlowKeys Addresses6(byte* ip, uint room)
     {
-        byte* about = ip;
-        if (ip[6] == Icmp6 && room >= 40 + IcmpHeader + 40 && ip[40] is >= 1 and <= 4) // icmpv6_is_err
-        {
-            about = ip + 40 + IcmpHeader;
-        }
-
         FlowKeys k = default;
-        k.ReadIpv6(about);
+        k.ReadIpv6(IsIcmp6Error(ip, room) ? ip + 40 + IcmpHeader : ip);
         return k;
     }
+
+    /// <summary>Of ICMPv6, behind whatever extension headers, that is no error about a packet inside (see Addresses6).</summary>
+    public static bool TryDissectIcmp6(byte* ip, uint room, out FlowKeys k)
+    {
+        k = IsIcmp6Error(ip, room) ? default : Dissect(ip, room, ipv6: true, enter: false);
+        return k.Protocol == Icmp6;
+    }
+
+    private static bool IsIcmp6Error(byte* ip, uint room) => ip[6] == Icmp6 && room >= 40 + IcmpHeader + 40 && ip[40] is >= 1 and <= 4; // icmpv6_is_err
 
     /// <returns>False when the ports can't be told, or the header isn't whole.</returns>
     private bool TryIpv4(ref byte* at, ref uint room)

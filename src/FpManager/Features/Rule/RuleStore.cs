@@ -18,6 +18,7 @@ public sealed unsafe class RuleStore
     private readonly Reclaimer _reclaimer;
     private readonly RuleGaps _gaps;
     private readonly FamilyRules[] _families;
+    private readonly VrfState* _vrf;
     private Dictionary<string, ushort> _ports = [];
 
     /// <param name="segment">The rule segment.</param>
@@ -32,6 +33,7 @@ public sealed unsafe class RuleStore
         _records = new RecordTableWriter<RuleRecord>(segment.Body, Capacities.Rules);
         _arena = new RuleArena(RuleSegment.Compiled(segment), Capacities.CompiledRules);
         (_interfaces, _gaps, _reclaimer) = (interfaces, gaps, reclaimer);
+        _vrf = vrf;
         _families = new FamilyRules[families.Length];
         for (int i = 0; i < families.Length; i++)
         {
@@ -169,6 +171,11 @@ public sealed unsafe class RuleStore
     {
         List<RuleRecord> rules = [.. _slots.Values.Select(s => _records[s]).Where(r => r.Family == f.Family).OrderBy(r => r.Priority).ThenBy(r => r.Order)];
         HadCustomRules |= f.Family == RuleFamily.Ipv4 && rules.Count > 0 && !RuleFamily.IsBorn(rules);
+        if (f.Family == RuleFamily.Ipv6)
+        {
+            Volatile.Write(ref _vrf->RulesDissect6, rules.Exists(RequiresDissection) ? 1u : 0u);
+        }
+
         f.Occupancy = f.Tables.Occupancy;
         RuleProgram program = new RuleCompiler(f.Family, f.Tables, name => _ports.GetValueOrDefault(name, CompiledRule.AnyPort)).Compile(rules);
         IReadOnlyList<uint> before = f.Required;
@@ -181,6 +188,12 @@ public sealed unsafe class RuleStore
 
         _gaps.Tell(f.Family, program.Gaps);
     }
+
+    /// <summary>fib_rule_requires_fldissect (include/net/fib_rules.h).</summary>
+    private static bool RequiresDissection(RuleRecord r) =>
+        r.InputInterface.ToString() != "lo" && (r.IpProtocol != 0 || IsSet(r.SourcePorts) || IsSet(r.DestinationPorts));
+
+    private static bool IsSet(RulePortRange p) => p.First != 0 && p.Last != 0;
 
     /// <returns>False when lists that workers may still be walking take all the room: until they are gone, all is Linux's.</returns>
     private bool TryPutInForce(FamilyRules f, RuleProgram program)

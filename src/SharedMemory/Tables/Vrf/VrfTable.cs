@@ -31,7 +31,9 @@ public unsafe struct VrfState
 
     /// <summary>Nonzero: table local holds an IPv6 prefix shorter than /128: it is looked up first, and main only when it has nothing.</summary>
     public uint LocalFirst6;
-    public uint Reserved0;
+
+    /// <summary>Nonzero: an IPv6 rule asks for protocol or ports, so that Linux dissects packets before it looks for a route (fib6_rules_require_fldissect).</summary>
+    public uint RulesDissect6;
 
     public fixed uint IngressPass[Capacities.Ports];   // Families: of what this port receives, these are Linux's
     public fixed uint PortIfIndex[Capacities.Ports];   // 0: the port's interface is missing, or in another VRF
