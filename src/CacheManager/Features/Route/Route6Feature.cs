@@ -24,7 +24,7 @@ public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
     private const int ExpiredAskedEvery = 10;
 
     private readonly Cascade _cascade;
-    private readonly InterfaceFeature _interfaces;
+    private readonly Route6Survivors _survivors;
     private readonly Wire.Route6Batch _batch = new();
     private readonly Dictionary<(uint Table, int Source, uint Metric), uint> _deleted = [];
     private readonly ColumnBytes _upsertLengths = new(), _deleteLengths = new();
@@ -44,7 +44,7 @@ public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
     public Route6Feature(Cascade cascade, InterfaceFeature interfaces)
     {
         _cascade = cascade;
-        _interfaces = interfaces;
+        _survivors = new Route6Survivors(cascade, interfaces);
         cascade.Routes += ApplyCascade;
     }
 
@@ -575,7 +575,7 @@ public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
             List<Route6> others = _behind[key];
             for (int i = others.Count - 1; i >= 0; i--)
             {
-                if (Survivor(others[i]) is Route6 left)
+                if (_survivors.Of(others[i]) is Route6 left)
                 {
                     others[i] = left;
                 }
@@ -586,7 +586,7 @@ public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
             }
         }
 
-        foreach ((RouteKey6 key, Route6? left) in Changes(Survivor))
+        foreach ((RouteKey6 key, Route6? left) in Changes(_survivors.Of))
         {
             if (left is null)
             {
@@ -597,66 +597,5 @@ public sealed class Route6Feature : RouteCache<RouteKey6, Route6>
                 Put(key, left);
             }
         }
-    }
-
-    /// <summary>
-    /// What fib6_ifdown, fib6_remove_prefsrc and remove_nexthop leave of a route: itself, another, or null. Deletions are
-    /// announced (unless net.ipv6.route.skip_notify_on_dev_down or net.ipv4.nexthop_compat_mode say no), flags never.
-    /// </summary>
-    private Route6? Survivor(Route6 r)
-    {
-        if (r.NexthopId != 0)
-        {
-            return _cascade.DeadNexthops.Contains(r.NexthopId) ? null : r;
-        }
-
-        if (!r.PreferredSource.IsNone && _cascade.DeadAddresses6.Contains(r.PreferredSource))
-        {
-            r = r.WithoutPreferredSource();
-        }
-
-        const byte Dead = RouteConstants.RTNH_F_DEAD, LinkDown = RouteConstants.RTNH_F_LINKDOWN;
-        RouteNexthop[] ways = r.Ways;
-        int dead = 0;
-        for (int i = 0; i < ways.Length; i++)
-        {
-            RouteNexthop w = ways[i];
-            byte flags = w.Flags;
-            if (_cascade.Gone.Contains(w.Index) || (_cascade.Down.Contains(w.Index) && !_cascade.Unaddressed.Contains(w.Index)))
-            {
-                dead++;
-                flags |= Dead | LinkDown;
-            }
-            else if (_cascade.LinkDown.Contains(w.Index) && r.Type is not (RouteConstants.RTN_LOCAL or RouteConstants.RTN_ANYCAST))
-            {
-                flags |= _interfaces.IgnoresRoutesWithLinkDown6(w.Index) ? (byte)(Dead | LinkDown) : LinkDown;
-            }
-            else if ((flags & Dead) != 0 && !_interfaces.IsUp(w.Index))
-            {
-                dead++;
-            }
-
-            if (flags != w.Flags)
-            {
-                if (ReferenceEquals(ways, r.Ways))
-                {
-                    ways = [.. ways];
-                }
-
-                ways[i] = w with { Flags = flags };
-            }
-        }
-
-        if (ways.Length > 0 && dead == ways.Length)
-        {
-            return null;
-        }
-
-        if (Array.Exists(ways, w => _cascade.Gone.Contains(w.Index)))
-        {
-            ways = Array.FindAll(ways, w => !_cascade.Gone.Contains(w.Index)); // NETDEV_UNREGISTER takes the sibling alone
-        }
-
-        return ReferenceEquals(ways, r.Ways) ? r : r.With(ways);
     }
 }
