@@ -5,8 +5,8 @@ using System.Text.Json;
 namespace FastPathSync.Differential;
 
 /// <summary>
-/// Several ways are legal for a packet whose route has several nexthops: the choice is the router's. Which ones, the kernel
-/// is asked (`ip route get fibmatch`).
+/// The ways out that the kernel's route for a packet has (`ip route get fibmatch`), to choose what to send where. Which of them a
+/// packet takes is compared like everything else: both routers hash with one seed.
 /// </summary>
 internal sealed class Paths(RouterPair routers)
 {
@@ -14,44 +14,7 @@ internal sealed class Paths(RouterPair routers)
     private Dictionary<(string Address, string Dev), string>? _neighbours;
 
     /// <summary>Out of which port, to which MAC address (null: not resolved).</summary>
-    public sealed record Way(int Port, string? Mac, double Weight);
-
-    /// <summary>Differences that are only another legal choice, taken out. The rest stays.</summary>
-    public Comparison WithoutLegalChoices(Comparison found, IReadOnlyList<Probe> probes)
-    {
-        List<Emission> kernel = [.. found.OnlyKernel], product = [];
-        foreach (Emission b in found.OnlyProduct)
-        {
-            int twin = kernel.FindIndex(a => Payload(a).AsSpan().SequenceEqual(Payload(b)));
-            if (twin >= 0 && (probes.Count == 1 ? probes[0] : probes.FirstOrDefault(p => p.Marks(b.Bytes))) is Probe probe && Of(probe) is { Count: > 1 } ways
-                && ways.Any(w => w.Port == b.Port && w.Mac == Hosts.Text(b.Bytes.AsSpan(0, 6))))
-            {
-                kernel.RemoveAt(twin);
-            }
-            else
-            {
-                product.Add(b);
-            }
-        }
-
-        return new Comparison(kernel, product);
-    }
-
-    /// <summary>
-    /// The ways of a packet differ in more than the way (one of them has no neighbour that answers, another MTU, leads back
-    /// where it came from): then so may what becomes of it.
-    /// </summary>
-    public bool MayDiffer(Probe probe)
-    {
-        if (Of(probe) is not { Count: > 1 } ways)
-        {
-            return false;
-        }
-
-        string links = routers.Ip(Side.Kernel, "-o link show");
-        return ways.Any(w => w.Mac is null || w.Port == probe.Port)
-            || ways.Select(w => Mtu(links, w.Port)).Distinct().Count() > 1;
-    }
+    public sealed record Way(int Port, string? Mac);
 
     public void ForgetAll()
     {
@@ -104,7 +67,7 @@ internal sealed class Paths(RouterPair routers)
             string gateway = hop.TryGetProperty("gateway", out JsonElement g) ? g.GetString()! : hop.TryGetProperty("via", out JsonElement via) ? via.GetProperty("host").GetString()! : destination;
             // Behind a cable that is cut nobody answers, whatever is known of the neighbour.
             string? mac = flags.Contains("linkdown", StringComparison.Ordinal) ? null : Neighbour(gateway, name);
-            ways.Add(new Way(name[1] - '0', mac, hop.TryGetProperty("weight", out JsonElement weight) ? weight.GetDouble() : 1));
+            ways.Add(new Way(name[1] - '0', mac));
         }
 
         return ways;
@@ -130,13 +93,4 @@ internal sealed class Paths(RouterPair routers)
         return _neighbours.TryGetValue((address, dev), out string? known) ? known
             : Hosts.Answers(IPAddress.Parse(address).GetAddressBytes()) ? Hosts.Text(Hosts.MacOf(address)) : null;
     }
-
-    private static string Mtu(string links, int port)
-    {
-        string line = links.Split('\n').FirstOrDefault(l => l.Contains($": p{port}@", StringComparison.Ordinal)) ?? "";
-        return line.Split(" mtu ") is [_, string rest] ? rest.Split(' ')[0] : "";
-    }
-
-    /// <summary>All but the MAC addresses.</summary>
-    private static byte[] Payload(Emission e) => Mask.Of(e.Bytes)[12..];
 }

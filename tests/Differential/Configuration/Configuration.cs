@@ -21,6 +21,9 @@ internal sealed class Configuration
 
     public bool Has(string key) => _live.Exists(o => o.Key == key);
 
+    /// <summary>ignore_routes_with_linkdown is set somewhere.</summary>
+    public bool IgnoresLinkdown => _live.Exists(o => o.Key.EndsWith(SysctlKind.IgnoreLinkdown, StringComparison.Ordinal));
+
     /// <summary>Prefixes and addresses that live objects are about.</summary>
     public IReadOnlyList<string> Targets(Family family) => [.. _live.SelectMany(o => o.Targets).Where(t => t.Contains(':', StringComparison.Ordinal) == (family.Bits == 128))];
 

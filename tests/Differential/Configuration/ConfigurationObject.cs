@@ -18,13 +18,16 @@ internal sealed class ConfigurationObject(string kind, string key, string[] add,
     /// <summary>Other objects may have vanished with it (a device that goes down takes its routes): make them anew when it ends.</summary>
     public bool TakesOthersAlong { get; init; }
 
+    /// <summary>A port has no carrier, though it is up.</summary>
+    public bool CutsCable { get; init; }
+
     /// <summary>Destinations that packets should be sent to, "10.64.0.0/10".</summary>
     public IReadOnlyList<string> Targets { get; init; } = [];
 
     /// <summary>Sources that packets should come from.</summary>
     public IReadOnlyList<string> Sources { get; init; } = [];
 
-    /// <summary>Several legal ways: flows are spread over them.</summary>
+    /// <summary>Several ways: flows are spread over them.</summary>
     public bool Multipath { get; init; }
 
     /// <summary>What it lets packets be long, 0: it says nothing about that.</summary>

@@ -3,10 +3,10 @@ using System.Diagnostics;
 namespace FastPathSync.Differential;
 
 /// <summary>Finds the fewest commands that still make a packet come out differently, from routers brought back to the baseline.</summary>
-internal sealed class Reproducer(bool verify) : IDisposable
+internal sealed class Reproducer(bool verify, int? linuxPort) : IDisposable
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(150);
-    private readonly RouterPair _routers = new();
+    private readonly RouterPair _routers = new(linuxPort);
     private readonly Stopwatch _clock = Stopwatch.StartNew();
     private Comparison? _last;
 

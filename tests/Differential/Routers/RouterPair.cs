@@ -15,8 +15,10 @@ internal sealed partial class RouterPair : IDisposable
     private readonly LabNamespace _wireNamespace;
     private readonly LabNamespace[] _routers;
 
-    public RouterPair()
+    /// <param name="linuxPort">The port that isn't the fast path's; null: all are.</param>
+    public RouterPair(int? linuxPort = null)
     {
+        LinuxPort = linuxPort;
         _wireNamespace = _lab.AddNamespace("wire");
         _routers = [_lab.AddNamespace("a"), _lab.AddNamespace("b")];
         for (int port = 0; port < Ports; port++)
@@ -30,12 +32,14 @@ internal sealed partial class RouterPair : IDisposable
         Parallel.ForEach(_routers, router => router.Sysctl(Baseline.NamespaceSysctls));
         Wire = new Wire(_wireNamespace, Ports);
         Reset();
-        Product = new Product(this[Side.Product]).Start(string.Join(' ', Enumerable.Range(0, Ports).Select(p => $"--port p{p}")));
+        Product = new Product(this[Side.Product]).Start(string.Join(' ', Enumerable.Range(0, Ports).Where(p => p != linuxPort).Select(p => $"--port p{p}")));
     }
 
     public Wire Wire { get; }
 
     public Product Product { get; }
+
+    public int? LinuxPort { get; }
 
     public LabNamespace this[Side side] => _routers[(int)side];
 

@@ -8,35 +8,19 @@ internal sealed class Judge(RouterPair routers)
 
     public Paths Paths { get; } = new(routers);
 
-    /// <summary>Packets that took another legal way than the kernel's.</summary>
-    public int LegalChoices { get; private set; }
-
-    public sealed record Verdict(List<Emission> Kernel, List<Emission> Product, Comparison Difference);
-
-    public Verdict Try(IReadOnlyList<Probe> probes)
+    public Comparison Try(IReadOnlyList<Probe> probes)
     {
         (List<Emission> kernel, List<Emission> product) = _exchange.Send(probes);
         _redirects.Note(Side.Kernel, kernel);
         _redirects.Note(Side.Product, product);
-        Comparison found = _redirects.WithoutRepeated(Comparison.Of(kernel, product));
-        Comparison rest = found.Equal ? found : Paths.WithoutLegalChoices(found, probes);
-        LegalChoices += found.OnlyProduct.Count - rest.OnlyProduct.Count;
-        return new Verdict(kernel, product, rest);
+        return _redirects.WithoutRepeated(Comparison.Of(kernel, product));
     }
 
     /// <summary>One packet alone: null when all is well.</summary>
     public Comparison? TryAlone(Probe probe)
     {
-        Comparison alone = Try([probe]).Difference;
-        return alone.Equal || MayDiffer(probe) ? null : alone;
-    }
-
-    /// <summary>Its route has several nexthops of which not all lead to the same end.</summary>
-    public bool MayDiffer(Probe probe)
-    {
-        bool may = Paths.MayDiffer(probe);
-        LegalChoices += may ? 1 : 0;
-        return may;
+        Comparison alone = Try([probe]);
+        return alone.Equal ? null : alone;
     }
 
     /// <summary>After a change of the configuration.</summary>

@@ -12,11 +12,19 @@ internal sealed record Mismatch(string What, IReadOnlyList<Probe> Probes, Compar
     /// <summary>The objects live at the end.</summary>
     public IReadOnlyList<ConfigurationObject> Live { get; init; } = [];
 
+    /// <summary>The port that wasn't the fast path's.</summary>
+    public int? LinuxPort { get; init; }
+
     public bool Reproducible { get; init; } = true;
 
     public IEnumerable<string> Describe()
     {
         yield return $"MISMATCH{(Reproducible ? "" : " (not seen again when sent alone)")}: {What}";
+        if (LinuxPort is int p)
+        {
+            yield return $"  p{p} is not a port of the fast path";
+        }
+
         foreach (Probe probe in Probes.Take(6))
         {
             yield return $"  {probe}";

@@ -14,7 +14,11 @@ internal sealed class LinkStateKind : ObjectKind
         int port = dice.Below(RouterPair.Ports);
         return configuration.Has($"link p{port}") ? null : dice.Below(6) switch
         {
-            0 or 1 or 2 => new ConfigurationObject(Name, $"link p{port}", [$"wire ip link set {{far}}{port} down"], [$"wire ip link set {{far}}{port} up"]),
+            0 or 1 or 2 => new ConfigurationObject(Name, $"link p{port}", [$"wire ip link set {{far}}{port} down"], [$"wire ip link set {{far}}{port} up"])
+            {
+                CutsCable = true,
+                Lifetime = configuration.IgnoresLinkdown ? 1 : int.MaxValue, // whole again when the setting, which came before, goes
+            },
             3 or 4 => new ConfigurationObject(Name, $"link p{port}", [$"ip link set p{port} down"], [$"ip link set p{port} up"]) { TakesOthersAlong = true },
             _ => new ConfigurationObject(Name, $"link p{port}", [$"ip link set p{port} down", $"ip link set p{port} up"], []) { TakesOthersAlong = true, Lifetime = 1 },
         };

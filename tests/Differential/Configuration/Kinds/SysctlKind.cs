@@ -3,6 +3,12 @@ namespace FastPathSync.Differential;
 /// <summary>Settings that change what is forwarded. Most of them hand a port or everything to Linux, so they don't stay long.</summary>
 internal sealed class SysctlKind : ObjectKind
 {
+    /// <summary>
+    /// Not changed while a cable is cut: Linux reckons the shares of nexthops when a link comes or goes, by what the setting is
+    /// then, and doesn't say what it was (fib_rebalance; docs/features/nexthop.md).
+    /// </summary>
+    public const string IgnoreLinkdown = "ignore_routes_with_linkdown";
+
     /// <summary>Below net., {if}: a port or all. Value by default, values to set.</summary>
     private static readonly (string Key, string Default, string[] Values)[] s_settings =
     [
@@ -52,6 +58,11 @@ internal sealed class SysctlKind : ObjectKind
     public override ConfigurationObject? MakeUp(Configuration configuration, Dice dice)
     {
         (string key, string standard, string[] values) = dice.Pick(s_settings);
+        if (key.EndsWith(IgnoreLinkdown, StringComparison.Ordinal) && configuration.Live.Any(o => o.CutsCable))
+        {
+            return null;
+        }
+
         string port = $"p{dice.Below(RouterPair.Ports)}";
         string name = "net." + key.Replace("{if}", dice.OneIn(4) ? "all" : port, StringComparison.Ordinal).Replace("{port}", port, StringComparison.Ordinal);
         List<string> remove = [$"sysctl -qw {name}={standard}"];
