@@ -19,6 +19,9 @@ internal sealed class Configuration
     /// <summary>Prefixes and addresses of what came or went in the last step.</summary>
     public IReadOnlyList<string> Touched { get; private set; } = [];
 
+    /// <summary>Prefixes of what came to its end in the last step: another one above each takes over.</summary>
+    public IReadOnlyList<string> Gone { get; private set; } = [];
+
     public bool Has(string key) => _live.Exists(o => o.Key == key);
 
     /// <summary>ignore_routes_with_linkdown is set somewhere.</summary>
@@ -57,7 +60,7 @@ internal sealed class Configuration
     public List<Change> Step(Dice dice, int additions)
     {
         List<Change> changes = [];
-        List<string> touched = [];
+        List<string> touched = [], gone = [];
         bool mend = false;
         foreach (ConfigurationObject o in _live.ToArray())
         {
@@ -65,6 +68,7 @@ internal sealed class Configuration
             {
                 _live.Remove(o);
                 touched.AddRange(o.Targets);
+                gone.AddRange(o.Targets);
                 mend |= o.TakesOthersAlong;
                 changes.AddRange(o.Remove.Select(c => new Change(c, null)));
             }
@@ -89,6 +93,7 @@ internal sealed class Configuration
         }
 
         Touched = [.. touched.Distinct()];
+        Gone = [.. gone.Distinct().Where(g => !_live.Exists(o => o.Targets.Contains(g)))];
         return changes;
     }
 

@@ -50,6 +50,14 @@ internal abstract class Family
     /// <summary>An address inside a prefix, each as likely as any other.</summary>
     public static string Anywhere(string prefix, Dice dice) => Inside(prefix, dice, kind: -1);
 
+    /// <summary>A prefix inside another, up to eight bits longer.</summary>
+    public static string Below(string prefix, Dice dice)
+    {
+        byte[] address = IPAddress.Parse(Anywhere(prefix, dice)).GetAddressBytes();
+        int length = int.Parse(prefix[(prefix.IndexOf('/', StringComparison.Ordinal) + 1)..], System.Globalization.CultureInfo.InvariantCulture);
+        return Masked(address, Math.Min(address.Length * 8, length + dice.Between(1, 8)));
+    }
+
     private static string Inside(string prefix, Dice dice, int kind)
     {
         int slash = prefix.IndexOf('/', StringComparison.Ordinal);

@@ -10,7 +10,7 @@ namespace FastPathSync.Differential;
 /// </summary>
 internal sealed partial class MutationRun(RunOptions options)
 {
-    private const int CasesEach = 6000;
+    private const int CasesEach = 10_000;
     private static readonly TimeSpan s_runLimit = TimeSpan.FromMinutes(10);
     private readonly Dictionary<string, Compiler> _compilers = [];
     private readonly string _copy = Path.Combine(Path.GetTempPath(), $"fps-mutants-{Environment.ProcessId}");

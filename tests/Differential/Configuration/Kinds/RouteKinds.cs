@@ -57,8 +57,13 @@ internal abstract class RouteKind(Family family) : ObjectKind
     /// <summary>Often one that a live object has already, or lies in or above it, so that prefixes nest.</summary>
     private string Prefix(Configuration configuration, Dice dice)
     {
-        IReadOnlyList<string> live = configuration.Targets(family);
-        return dice.OneIn(5) && live.Count > 0 && dice.PickFrom(live) is string p && p.Contains('/', StringComparison.Ordinal) ? p : family.RandomPrefix(dice);
+        string[] live = [.. configuration.Targets(family).Where(t => t.Contains('/', StringComparison.Ordinal))];
+        return live.Length == 0 ? family.RandomPrefix(dice) : dice.Below(8) switch
+        {
+            0 or 1 => dice.PickFrom(live),
+            2 or 3 or 4 => Family.Below(dice.PickFrom(live), dice),
+            _ => family.RandomPrefix(dice),
+        };
     }
 
     /// <summary>Attributes of the route stand before a list of nexthops.</summary>
