@@ -96,17 +96,14 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
             Router.Run($"ip -6 rule del {ProtocolRule}");
         }
 
-        Assert.NotEqual(linuxs["0 7 echoes"], linuxs["0 7 echoes with a rule"]);
+        Assert.NotEqual(linuxs["policy 0 fields 7, echoes"], linuxs["policy 0 fields 7, echoes with a rule"]);
 
         void Try(bool ours, string policy, string fields, string what, byte[][] frames, int expected)
         {
             Router.Sysctl((Policy, policy), (Fields, fields));
             Thread.Sleep(ours ? 400 : 20); // the setting is polled
             Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of6(Lab, frames);
-            Assert.Equal(Flows, ways.Count);
-            Assert.True(expected == FlowPaths.Shares(ways).Count, $"{(ours ? "product" : "Linux")}, policy {policy} fields {fields}, {what}: {FlowPaths.Describe(ways)}, expected {expected} ways");
-            int others = linuxs.TryAdd($"{policy} {fields} {what}", ways) ? 0 : linuxs[$"{policy} {fields} {what}"].Count(l => ways[l.Key] != l.Value);
-            Assert.True(others == 0, $"policy {policy} fields {fields}, {what}: {others} flows take another way than through Linux");
+            FlowPaths.AssertLinuxs(linuxs, $"policy {policy} fields {fields}, {what}", ways, Flows, expected, ours);
         }
     }
 

@@ -78,10 +78,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
                 Router.Sysctl((Policy, policy), (Fields, fields));
                 Thread.Sleep(ours ? 400 : 20); // the setting is polled
                 Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of(Lab, frames);
-                Assert.Equal(Flows, ways.Count);
-                Assert.True(expected == FlowPaths.Shares(ways).Count, $"{(ours ? "product" : "Linux")}, policy {policy} fields {fields}, {what}: {FlowPaths.Describe(ways)}, expected {expected} ways");
-                int others = linuxs.TryAdd($"{policy} {fields} {what}", ways) ? 0 : linuxs[$"{policy} {fields} {what}"].Count(l => ways[l.Key] != l.Value);
-                Assert.True(others == 0, $"policy {policy} fields {fields}, {what}: {others} flows take another way than through Linux");
+                FlowPaths.AssertLinuxs(linuxs, $"policy {policy} fields {fields}, {what}", ways, Flows, expected, ours);
             }
         }
 

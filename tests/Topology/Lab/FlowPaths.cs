@@ -11,6 +11,15 @@ public static class FlowPaths
 {
     private const int PacketsPerSecond = 20_000;
 
+    /// <summary>As many ways as expected, and of the product each flow's the one that Linux alone, which was asked first, chose.</summary>
+    public static void AssertLinuxs(Dictionary<string, Dictionary<int, string>> linuxs, string what, Dictionary<int, string> ways, int flows, int expected, bool ours)
+    {
+        Assert.Equal(flows, ways.Count);
+        Assert.True(expected == Shares(ways).Count, $"{(ours ? "product" : "Linux")}, {what}: {Describe(ways)}, expected {expected} ways");
+        int others = linuxs.TryAdd(what, ways) ? 0 : linuxs[what].Count(l => ways[l.Key] != l.Value);
+        Assert.True(others == 0, $"{what}: {others} flows take another way than through Linux");
+    }
+
     /// <summary>UDP from the client, flow n to PREFIX.n.</summary>
     public static byte[] ByDestination(RouterLab lab, int flow, string prefix = "10.72") =>
         Frame(lab, flow, "10.1.0.2", $"{prefix}.{flow >> 8}.{flow & 255}", 1000, 2000);
