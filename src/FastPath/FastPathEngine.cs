@@ -7,6 +7,7 @@ using FastPathSync.FastPath.Worker;
 using FastPathSync.FastPath.Xsk;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
+using FastPathSync.Packets;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using Microsoft.Extensions.Logging;
@@ -103,6 +104,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
 
         _ports.Where(p => !p.Gone).ToList().ForEach(BindSockets);
+        CompiledCode.Prepare(typeof(ForwardingWorker).Assembly, typeof(InternetChecksum).Assembly);
         for (int w = 0; w < _options.Workers; w++)
         {
             StartWorker(w, cpus[w]);

@@ -147,6 +147,21 @@ public abstract class CachedFeature<TKey, TValue> : IFeature
 
     protected bool Remove(TKey key) => Cache.Remove(key) && _dirty.Add(key);
 
+    /// <summary>
+    /// Has an object come and go in the empty cache, told to nobody: the code for that is compiled when it first runs, and
+    /// packets may wait for the first object.
+    /// </summary>
+    protected void Rehearse(TKey key, TValue value)
+    {
+        Nobody nobody = new();
+        Put(key, in value);
+        PublishUpserts(nobody, all: false);
+        Settle();
+        Remove(key);
+        PublishDeletes(nobody);
+        Settle();
+    }
+
     /// <summary>Takes over a whole new cache and marks what differs.</summary>
     protected int Replace(Dictionary<TKey, TValue> fresh)
     {
@@ -185,5 +200,12 @@ public abstract class CachedFeature<TKey, TValue> : IFeature
         EmptyBatch();
         Urgent();
         return sent;
+    }
+
+    private sealed class Nobody : IPublisher
+    {
+        public ulong ObservedNs => 0;
+
+        public bool Send(FpcType type, IMessage batch) => batch.ToByteArray().Length > 0;
     }
 }

@@ -13,6 +13,12 @@ public sealed class NeighbourFeature : CachedFeature<NeighbourKey, Wire.Neighbou
 {
     private readonly Wire.NeighbourBatch _batch = new();
 
+    public NeighbourFeature()
+    {
+        InetAddress nowhere = default;
+        Rehearse(new NeighbourKey(0, nowhere), new Wire.Neighbour { Destination = ByteString.CopyFrom(nowhere.ToArray()) });
+    }
+
     public override Wire.ObjectKind Kind => Wire.ObjectKind.Neighbour;
 
     public override bool ChangesSilently => true;

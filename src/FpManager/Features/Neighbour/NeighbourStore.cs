@@ -20,7 +20,10 @@ public sealed unsafe class NeighbourStore
     private const ulong Removed = 0;
 
     private readonly RecordTableWriter<NeighbourRecord> _records;
-    private readonly Dictionary<NeighbourKey, int> _slots = [];
+
+    /// <summary>With room from the start: packets wait for the first neighbour, and making room is code that isn't compiled yet.</summary>
+    private readonly Dictionary<NeighbourKey, int> _slots = new(64);
+
     private readonly NeighbourHashWriter _hash;
     private readonly Adjacency* _adjacencies;
     private readonly int _adjacencyCapacity;
