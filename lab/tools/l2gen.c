@@ -22,7 +22,7 @@
 #define IN_FLIGHT 1024 /* frames handed to the kernel and not yet completed */
 
 static const char usage[] = "usage: l2gen [options] --to-mac MAC --from ADDRESS --to ADDRESS INTERFACE\n"
-			    "  --seconds N  how long (default 2)\n"
+			    "  --for MS     how long (default 2000)\n"
 			    "  --size N     frame size in bytes without FCS (default 60)\n"
 			    "  --flows N    source ports to go through (default 1)\n"
 			    "  --queues N   transmit queues to use with AF_XDP (default 1); divides --flows\n"
@@ -50,7 +50,8 @@ struct sender {
 	struct xsk_ring_cons completion;
 	struct xsk_umem *umem;
 	struct xsk_socket *socket;
-	uint64_t next;
+	uint64_t next,
+		frames; /* one frame per flow, sent again and again: the kernel copies it, and it stays in the cache */
 	uint32_t in_flight;
 };
 
@@ -74,7 +75,8 @@ static void open_sender(struct sender *sender, const struct job *job, uint32_t q
 		errno = -error;
 		die("AF_XDP socket on %s, queue %u", job->interface, queue);
 	}
-	for (uint64_t i = 0; i < FRAMES; i++)
+	sender->frames = job->flows / job->queues < FRAMES ? job->flows / job->queues : FRAMES;
+	for (uint64_t i = 0; i < sender->frames; i++)
 		build(area + i * FRAME_ROOM, job, i * job->queues + queue);
 }
 
@@ -87,7 +89,7 @@ static uint32_t send_batch(struct sender *sender, size_t size)
 		for (uint32_t i = 0; i < BATCH; i++, sender->next++) {
 			struct xdp_desc *descriptor = xsk_ring_prod__tx_desc(&sender->tx, index + i);
 
-			descriptor->addr = sender->next % FRAMES * FRAME_ROOM;
+			descriptor->addr = sender->next % sender->frames * FRAME_ROOM;
 			descriptor->len = (uint32_t)size;
 			descriptor->options = 0;
 		}
@@ -157,7 +159,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "to-mac", required_argument, NULL, 'm' }, { "from", required_argument, NULL, 'f' },
-		{ "to", required_argument, NULL, 't' },	    { "seconds", required_argument, NULL, 's' },
+		{ "to", required_argument, NULL, 't' },	    { "for", required_argument, NULL, 's' },
 		{ "size", required_argument, NULL, 'S' },   { "flows", required_argument, NULL, 'n' },
 		{ "queues", required_argument, NULL, 'q' }, { "packet", no_argument, NULL, 'P' },
 		{ "cpu", required_argument, NULL, 'C' },    { NULL, 0, NULL, 0 },
@@ -165,7 +167,7 @@ int main(int argc, char **argv)
 	struct job job = { .flow = { .source_port = 1000, .destination_port = 9, .ttl = 64, .size = FRAME_SMALLEST },
 			   .flows = 1,
 			   .queues = 1 };
-	uint64_t seconds = 2, sent, start;
+	uint64_t duration_ms = 2000, sent, start;
 	int option, cpu = -1, packet = 0, complete = 0;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -183,7 +185,7 @@ int main(int argc, char **argv)
 			complete |= 4;
 			break;
 		case 's':
-			seconds = number(optarg, "seconds");
+			duration_ms = number(optarg, "for");
 			break;
 		case 'S':
 			job.flow.size = number(optarg, "size");
@@ -216,7 +218,7 @@ int main(int argc, char **argv)
 	pin_to_cpu(cpu);
 	stop_on_signals();
 	start = now_ns();
-	job.end_ns = start + seconds * NSEC_PER_SEC;
+	job.end_ns = start + duration_ms * 1000000;
 	sent = packet ? send_packet_socket(&job) : send_af_xdp(&job);
 	printf("{\"sent\":%llu,\"pps\":%.0f}\n", (unsigned long long)sent,
 	       (double)sent * NSEC_PER_SEC / (double)(now_ns() - start));

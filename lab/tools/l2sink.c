@@ -16,7 +16,7 @@
 #include "common.h"
 
 static const char usage[] = "usage: l2sink [options] INTERFACE\n"
-			    "  --seconds N   how long to count (default 2)\n"
+			    "  --for MS      how long to count (default 2000)\n"
 			    "  --warm-up MS  time before the count (default 500)\n"
 			    "  --ready FILE  made when the program is attached\n";
 
@@ -64,13 +64,13 @@ static struct bpf_object *load(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "seconds", required_argument, NULL, 's' },
+		{ "for", required_argument, NULL, 's' },
 		{ "warm-up", required_argument, NULL, 'w' },
 		{ "ready", required_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
 	LIBBPF_OPTS(bpf_link_create_opts, create, .flags = XDP_FLAGS_DRV_MODE);
-	uint64_t seconds = 2, warm_up = 500, before, start, counted, duration;
+	uint64_t count_ms = 2000, warm_up = 500, before, start, counted, duration;
 	const char *ready = NULL;
 	struct bpf_object *object;
 	unsigned int interface;
@@ -79,7 +79,7 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			seconds = number(optarg, "seconds");
+			count_ms = number(optarg, "for");
 			break;
 		case 'w':
 			warm_up = number(optarg, "warm-up");
@@ -116,7 +116,7 @@ int main(int argc, char **argv)
 	wait_ns(warm_up * 1000000);
 	before = packets(map);
 	start = now_ns();
-	wait_ns(seconds * NSEC_PER_SEC);
+	wait_ns(count_ms * 1000000);
 	counted = packets(map) - before;
 	duration = now_ns() - start;
 	printf("{\"packets\":%llu,\"seconds\":%.3f,\"pps\":%.0f}\n", (unsigned long long)counted,
