@@ -50,8 +50,8 @@ struct sender {
 	struct xsk_ring_cons completion;
 	struct xsk_umem *umem;
 	struct xsk_socket *socket;
-	uint64_t next,
-		frames; /* one frame per flow, sent again and again: the kernel copies it, and it stays in the cache */
+	uint64_t next;
+	uint64_t frames; /* one per flow, sent again and again: the kernel copies it, and it stays in the cache */
 	uint32_t in_flight;
 };
 
