@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using FastPathSync.Packets;
 using FastPathSync.SharedMemory.Tables;
 
@@ -31,6 +32,7 @@ internal static unsafe class Ipv4InputNode
         byte** data = v.Data;
         byte* verdict = v.Verdict;
         uint* length = v.Length, destination = v.Destination, totalLength = v.TotalLength, odd = v.Odd;
+        uint* table24 = t.Fib.Table24;
         LocalAddressFilter local = t.LocalAddresses;
         uint any = 0;
         for (int i = 0; i < n; i++)
@@ -43,7 +45,9 @@ internal static unsafe class Ipv4InputNode
             byte* ip = data[i] + EthernetHeader.Size;
             uint total = ((Be16*)(ip + Ipv4Header.TotalLengthOffset))->Value;
             uint source = ((Be32*)(ip + Ipv4Header.SourceOffset))->Value;
-            destination[i] = ((Be32*)(ip + Ipv4Header.DestinationOffset))->Value;
+            uint to = ((Be32*)(ip + Ipv4Header.DestinationOffset))->Value;
+            Sse.Prefetch0(table24 + (to >> 8)); // ipv4-lookup finds it in the cache, though it is one of 16 million
+            destination[i] = to;
             totalLength[i] = total;
 
             // No branch: whatever is not zero in the end has the packet looked at again, by Classify. It may prove sound.

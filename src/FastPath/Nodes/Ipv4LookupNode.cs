@@ -30,7 +30,19 @@ internal static unsafe class Ipv4LookupNode
         // Three passes of independent loads, so that the cache misses of a burst overlap. Packets punted before have an
         // old destination here; looking it up is harmless and cheaper than asking.
         uint grouped = 0;
-        for (int i = 0; i < n; i++)
+        int i = 0;
+        for (; i <= n - 4; i += 4)
+        {
+            uint e0 = Volatile.Read(ref table24[destination[i] >> 8]), e1 = Volatile.Read(ref table24[destination[i + 1] >> 8]);
+            uint e2 = Volatile.Read(ref table24[destination[i + 2] >> 8]), e3 = Volatile.Read(ref table24[destination[i + 3] >> 8]);
+            entry[i] = e0;
+            entry[i + 1] = e1;
+            entry[i + 2] = e2;
+            entry[i + 3] = e3;
+            grouped |= e0 | e1 | e2 | e3;
+        }
+
+        for (; i < n; i++)
         {
             uint e = Volatile.Read(ref table24[destination[i] >> 8]);
             entry[i] = e;
@@ -39,7 +51,7 @@ internal static unsafe class Ipv4LookupNode
 
         if ((grouped & Fib4Reader.GroupFlag) != 0)
         {
-            for (int i = 0; i < n; i++)
+            for (i = 0; i < n; i++)
             {
                 if ((entry[i] & Fib4Reader.GroupFlag) != 0)
                 {
@@ -51,18 +63,31 @@ internal static unsafe class Ipv4LookupNode
         ulong* words = t.Nexthops;
         Adjacency* adjacencies = t.Adjacencies;
         ulong odd = 0;
-        for (int i = 0; i < n; i++)
+        for (i = 0; i <= n - 4; i += 4)
         {
-            ulong word = Volatile.Read(ref words[entry[i] & Fib4Reader.IndexMask]);
-            nexthop[i] = word;
-            odd |= (word >> 56) ^ ForwardAction;
-            Sse.Prefetch0(adjacencies + (uint)word);
+            odd |= Follow(words, entry[i], nexthop + i, adjacencies) | Follow(words, entry[i + 1], nexthop + i + 1, adjacencies)
+                | Follow(words, entry[i + 2], nexthop + i + 2, adjacencies) | Follow(words, entry[i + 3], nexthop + i + 3, adjacencies);
+        }
+
+        for (; i < n; i++)
+        {
+            odd |= Follow(words, entry[i], nexthop + i, adjacencies);
         }
 
         if (odd != 0)
         {
             Resolve(ref v, t);
         }
+    }
+
+    /// <returns>0 when it is a Forward word.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong Follow(ulong* words, uint entry, ulong* nexthop, Adjacency* adjacencies)
+    {
+        ulong word = Volatile.Read(ref words[entry & Fib4Reader.IndexMask]);
+        *nexthop = word;
+        Sse.Prefetch0(adjacencies + (uint)word);
+        return (word >> 56) ^ ForwardAction;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
