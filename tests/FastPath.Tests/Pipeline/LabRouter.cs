@@ -95,9 +95,19 @@ public sealed unsafe class LabRouter : IDisposable
 
     public void Punt(string prefix, int length, PuntReason reason) => Route(prefix, length, Lab.AddNexthop(NexthopWord.Punt(reason)));
 
-    /// <summary>One packet alone.</summary>
-    public Outcome Run(byte[] packet, int rxPort = 0, bool partialChecksums = false) =>
-        Run([packet], rxPort, partialChecksums)[0];
+    /// <summary>
+    /// One packet, the last in a burst of eight alike, and then alone, for the nodes look at eight at once where they can: the outcome must
+    /// be the same. The vector and the counters are those of the packet alone.
+    /// </summary>
+    public Outcome Run(byte[] packet, int rxPort = 0, bool partialChecksums = false)
+    {
+        PortCounters before = Tables.Counters[rxPort];
+        Outcome amongOthers = Run([.. Enumerable.Repeat(packet, 8)], rxPort, partialChecksums)[^1];
+        Tables.Counters[rxPort] = before;
+        Outcome alone = Run([packet], rxPort, partialChecksums)[0];
+        Assert.True(amongOthers.Same(alone), $"among others: {amongOthers}, alone: {alone}");
+        return alone;
+    }
 
     /// <summary>Up to a vector of packets, between guard pages; at the ends of the pages, or at their beginnings.</summary>
     public Outcome[] Run(IReadOnlyList<byte[]> packets, int rxPort = 0, bool partialChecksums = false, bool atEnd = true)

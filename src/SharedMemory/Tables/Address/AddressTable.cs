@@ -1,4 +1,7 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace FastPathSync.SharedMemory.Tables;
 
@@ -27,7 +30,18 @@ public readonly unsafe struct LocalAddressFilter(ulong* bits)
 {
     public const int Bytes = 65536 / 8;
 
+    private const uint Multiplier = 0x9e3779b1;
+
     public bool MayContain(uint address) => Test(Hash(address));
+
+    /// <summary>1 where the address in that lane may be ours.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public Vector256<uint> MayContain(Vector256<uint> addresses)
+    {
+        Vector256<uint> h = (addresses * Vector256.Create(Multiplier)) >>> 16;
+        Vector256<uint> words = Avx2.GatherVector256((uint*)bits, (h >>> 5).AsInt32(), sizeof(uint)); // halves of the 64-bit words
+        return Avx2.ShiftRightLogicalVariable(words, h & Vector256.Create(31u)) & Vector256<uint>.One;
+    }
 
     public bool MayContain(ulong high, ulong low) => Test(Hash(high, low));
 
@@ -52,7 +66,7 @@ public readonly unsafe struct LocalAddressFilter(ulong* bits)
 
     public static uint Hash(IpAddress address) => address.IsV4 ? Hash(address.V4) : Hash(address.High, address.Low);
 
-    public static uint Hash(uint address) => (address * 0x9e3779b1u) >> 16;
+    public static uint Hash(uint address) => (address * Multiplier) >> 16;
 
     /// <summary>Of an IPv6 address; the same as ADDRESS_FILTER_HASH6 in bpf/xdp_def.h.</summary>
     public static uint Hash(ulong high, ulong low) => (uint)(((high ^ (low >> 32 | low << 32)) * 0x9e3779b97f4a7c15ul) >> 48);
