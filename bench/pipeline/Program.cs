@@ -59,7 +59,7 @@ text.AppendLine("counters, use stamps), without sockets. Bursts of 64 frames of 
 text.AppendLine("destinations at random over all routes; 64 nexthops over 3 ports. *Virtual port* adds the look for unfinished L4 checksums;");
 text.AppendLine("*both families in turn* is the worst burst: every other packet is IPv6. *1,048,576 destinations*: each time a frame is used it");
 text.AppendLine("gets the next of so many addresses (two loads, two stores), so that each lookup goes to another place of the 64 MB table.");
-text.AppendLine("What bounds it: with one route the instructions, about a hundred a packet; with a million destinations the memory, for their entries");
+text.AppendLine("What bounds it: with one route the instructions; with a million destinations the memory, for their entries");
 text.AppendLine("are a cache line each (28 MB of lines, as the routes lie in 11/8 to 119/8) and most come from L3 or DRAM, as many at a time as L2 has");
 text.AppendLine("buffers for its misses. Prefetched into L1, which has fewer, the same took 62 cycles.");
 text.AppendLine();
