@@ -4,7 +4,7 @@ using FastPathSync.SharedMemory.Tables;
 
 // Arguments: the program of rte_fib.c, its EAL options, what memory these give it, where the results go.
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-int rounds = Setting("ROUNDS", 7), cpu = Setting("CPU", 1), passes = Setting("PASSES", 8);
+int rounds = Setting("ROUNDS", 40), cpu = Setting("CPU", 1), passes = Setting("PASSES", 2);
 int count4 = Setting("ROUTES4", 900_000), count6 = Setting("ROUTES6", 200_000), addresses = Setting("ADDRESSES", 1 << 20);
 (string program, string eal, string memory, string results) = (args[0], args[1], args[2], args[3]);
 
@@ -41,7 +41,7 @@ try
 
     foreach (Contestant c in contestants)
     {
-        c.Run(passes * 4); // the JIT has compiled everything for good then
+        c.Run(32); // the JIT has compiled everything for good then
     }
 
     for (int round = 0; round < rounds; round++)

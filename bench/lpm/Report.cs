@@ -10,14 +10,16 @@ internal sealed class Report(IReadOnlyList<Contestant> contestants, IReadOnlyLis
     private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.CamelCase };
 
     /// <summary>The product's way against the best of DPDK's, by their medians.</summary>
-    public double Ratio(bool ipv6) => Ours(ipv6).Median / BestOfDpdk(ipv6).Median;
+    /// <summary>The median of what each round says: who takes turns within a moment shares the machine's moods.</summary>
+    public double Ratio(bool ipv6) =>
+        Ours(ipv6).MillionsPerSecond.Zip(BestOfDpdk(ipv6).MillionsPerSecond, (ours, theirs) => ours / theirs).Order().ElementAt(rounds / 2);
 
     public string Markdown()
     {
         StringBuilder t = new();
         t.AppendLine("# lpm: longest prefix match, ours against DPDK's");
         t.AppendLine();
-        t.AppendLine(CultureInfo.InvariantCulture, $"**IPv4 {Ratio(false):F2} × and IPv6 {Ratio(true):F2} × the best of DPDK** (medians of {rounds} rounds that took turns in one run).");
+        t.AppendLine(CultureInfo.InvariantCulture, $"**IPv4 {Ratio(false):F2} × and IPv6 {Ratio(true):F2} × the best of DPDK** (the median of {rounds} rounds, in each of which all took their turn).");
         t.AppendLine();
         t.AppendLine("![lookups per second](lpm.svg)");
         t.AppendLine();
@@ -39,8 +41,10 @@ internal sealed class Report(IReadOnlyList<Contestant> contestants, IReadOnlyLis
         t.AppendLine();
         t.AppendLine(CultureInfo.InvariantCulture, $"The same routes (lengths and clustering about as the Internet's) and the same {addresses:N0} random addresses, each inside a random route,");
         t.AppendLine("for all; every answer of ours was compared with DPDK's. Ours are the product's tables, built by the product's writers in");
-        t.AppendLine("memfd segments with the product's huge pages, asked by the batch calls that workers use. IPv6 addresses start as the 16");
-        t.AppendLine($"bytes of a packet on both sides. DPDK {DpdkVersion()} (dir24_8 and trie, 4-byte nexthops): its tables in {dpdkMemory}. One thread");
+        t.AppendLine("memfd segments with the product's huge pages, asked as workers ask: what a burst of 64 needs first is prefetched");
+        t.AppendLine("while the burst before it is looked up. DPDK has no such call (its bulk lookups prefetch by themselves), so it is asked in");
+        t.AppendLine("long bursts too. IPv6 addresses start as the 16 bytes of a packet on both sides.");
+        t.AppendLine($"DPDK {DpdkVersion()} (dir24_8 and trie, 4-byte nexthops): its tables in {dpdkMemory}. One thread");
         t.AppendLine($"each, on CPU {cpu}; time is that thread's CPU time, so that what else the machine does is not counted.");
         t.AppendLine();
         t.AppendLine(CultureInfo.InvariantCulture, $"Machine: {Machine.Cpu}, {Environment.ProcessorCount} CPUs; kernel {Machine.Kernel}; .NET {Environment.Version}.");

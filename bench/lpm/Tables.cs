@@ -121,6 +121,7 @@ internal sealed unsafe class Dir24Table : Table
 
     public override long Occupied => _segment.ResidentBytes;
 
+    /// <summary>As workers do: the addresses of a burst are known, and prefetched, some time before they are looked up.</summary>
     public override void Lookup(uint* entries)
     {
         uint* few = stackalloc uint[Burst];
@@ -128,6 +129,7 @@ internal sealed unsafe class Dir24Table : Table
         {
             for (int i = 0; i < _addresses.Length; i += Burst)
             {
+                _reader.Prefetch(addresses + i + Burst, Math.Min(Burst, _addresses.Length - i - Burst));
                 _reader.Lookup(addresses + i, entries == null ? few : entries + i, Burst);
             }
         }
@@ -173,27 +175,32 @@ internal sealed unsafe class TrieTable : Table
     public override void Lookup(uint* entries)
     {
         uint* few = stackalloc uint[Burst];
-        FibKey* keys = stackalloc FibKey[Burst];
+        FibKey* keys = stackalloc FibKey[Burst], next = stackalloc FibKey[Burst];
         int width = Set.IsIpv6 ? 16 : 4;
         fixed (byte* addresses = _addresses)
         {
+            ReadKeys(addresses, keys);
             for (int i = 0; i < Set.Addresses.Length; i += Burst)
             {
-                uint* to = entries == null ? few : entries + i;
-                byte* from = addresses + (i * width);
-                if (!Set.IsIpv6)
+                if (i + Burst < Set.Addresses.Length)
                 {
-                    _reader.Lookup(_slot, (uint*)from, to, Burst);
-                    continue;
+                    ReadKeys(addresses + ((i + Burst) * width), next);
+                    _reader.Prefetch(_slot, next, Burst);
                 }
 
-                for (int k = 0; k < Burst; k++)
-                {
-                    keys[k] = FibKey.Ipv6(from + (k * 16));
-                }
-
-                _reader.Lookup(_slot, keys, to, Burst);
+                _reader.Lookup(_slot, keys, entries == null ? few : entries + i, Burst);
+                FibKey* done = keys;
+                keys = next;
+                next = done;
             }
+        }
+    }
+
+    private void ReadKeys(byte* from, FibKey* keys)
+    {
+        for (int k = 0; k < Burst; k++)
+        {
+            keys[k] = Set.IsIpv6 ? FibKey.Ipv6(from + (k * 16)) : FibKey.Ipv4(((uint*)from)[k]);
         }
     }
 

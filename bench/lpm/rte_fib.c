@@ -23,7 +23,7 @@
 #include <rte_fib6.h>
 #include <rte_memory.h>
 
-#define MAX_BURST 64
+#define MAX_BURST 512
 
 struct route4 {
 	uint32_t prefix, length, nexthop;
@@ -43,9 +43,11 @@ struct variant {
 
 static const struct variant all_variants[] = {
 	{ "scalar macro, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_SCALAR_MACRO, 64 },
+	{ "scalar macro, bursts of 512", false, RTE_FIB_LOOKUP_DIR24_8_SCALAR_MACRO, 512 },
 	{ "scalar inline, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_SCALAR_INLINE, 64 },
 	{ "AVX-512, bursts of 32", false, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512, 32 },
 	{ "AVX-512, bursts of 64", false, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512, 64 },
+	{ "AVX-512, bursts of 512", false, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512, 512 },
 	{ "scalar, bursts of 64", true, RTE_FIB6_LOOKUP_TRIE_SCALAR, 64 },
 	{ "AVX-512, bursts of 32", true, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512, 32 },
 	{ "AVX-512, bursts of 64", true, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512, 64 },

@@ -88,7 +88,7 @@ public static unsafe class Pipeline
             return;
         }
 
-        Ipv6InputNode.Run(ref v);
+        Ipv6InputNode.Run(ref v, t);
         RuleList rules = new(Volatile.Read(ref t.Vrf->Rules6));
         if (rules.IsDefault)
         {

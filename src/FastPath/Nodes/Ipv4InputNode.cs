@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using FastPathSync.Packets;
 using FastPathSync.SharedMemory.Tables;
 
@@ -32,21 +31,21 @@ internal static unsafe class Ipv4InputNode
         byte** data = v.Data;
         byte* verdict = v.Verdict;
         uint* length = v.Length, destination = v.Destination, totalLength = v.TotalLength, odd = v.Odd;
-        uint* table24 = t.Fib.Table24;
+        Fib4Reader fib = t.Fib;
         LocalAddressFilter local = t.LocalAddresses;
         uint any = 0;
         for (int i = 0; i < n;)
         {
             if (Ipv4HeaderColumns.IsSupported && i <= n - 8 && *(ulong*)(verdict + i) == 0)
             {
-                any |= Eight(data + i, length + i, destination + i, totalLength + i, odd + i, table24, local);
+                any |= Eight(data + i, length + i, destination + i, totalLength + i, odd + i, fib, local);
                 i += 8;
                 continue;
             }
 
             if (verdict[i] == (byte)Verdict.Forward)
             {
-                any |= One(data[i], length[i], destination + i, totalLength + i, odd + i, table24, local);
+                any |= One(data[i], length[i], destination + i, totalLength + i, odd + i, fib, local);
             }
 
             i++;
@@ -65,17 +64,15 @@ internal static unsafe class Ipv4InputNode
     }
 
     // No branch in either: whatever is not zero in the end has the packet looked at again, by Classify. It may prove sound.
-    // The prefetch is for ipv4-lookup, as its table has 16 million entries. Into L2: the buffers for misses of L1 are too few for
-    // a burst, and those of L2 are not (62 cycles a packet became 51 with a million routes and destinations).
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint One(byte* frame, uint length, uint* destination, uint* totalLength, uint* odd, uint* table24, LocalAddressFilter local)
+    private static uint One(byte* frame, uint length, uint* destination, uint* totalLength, uint* odd, Fib4Reader fib, LocalAddressFilter local)
     {
         byte* ip = frame + EthernetHeader.Size;
         uint total = ((Be16*)(ip + Ipv4Header.TotalLengthOffset))->Value;
         uint source = ((Be32*)(ip + Ipv4Header.SourceOffset))->Value;
         uint to = ((Be32*)(ip + Ipv4Header.DestinationOffset))->Value;
-        Sse.Prefetch1(table24 + (to >> 8));
         *destination = to;
+        fib.Prefetch(destination, 1);
         *totalLength = total;
         return *odd = (uint)(ip[0] ^ Ipv4Header.Plain) | ChecksumFault(ip)
             | (((total - Ipv4Header.Size) | (length - EthernetHeader.Size - total)) >> 31)
@@ -84,18 +81,14 @@ internal static unsafe class Ipv4InputNode
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint Eight(byte** frames, uint* length, uint* destination, uint* totalLength, uint* odd, uint* table24, LocalAddressFilter local)
+    private static uint Eight(byte** frames, uint* length, uint* destination, uint* totalLength, uint* odd, Fib4Reader fib, LocalAddressFilter local)
     {
         Ipv4HeaderColumns headers = new(frames);
         headers.Destination.Store(destination);
         headers.TotalLength.Store(totalLength);
         Vector256<uint> faults = headers.Faults(Vector256.Load(length)) | local.MayContain(headers.Source);
         faults.Store(odd);
-        for (int i = 0; i < 8; i++)
-        {
-            Sse.Prefetch1(table24 + (destination[i] >> 8));
-        }
-
+        fib.Prefetch(destination, 8);
         return faults == Vector256<uint>.Zero ? 0u : 1u;
     }
 

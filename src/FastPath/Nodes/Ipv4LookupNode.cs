@@ -25,45 +25,14 @@ internal static unsafe class Ipv4LookupNode
         int n = v.Count;
         uint* destination = v.Destination, entry = v.Entry;
         ulong* nexthop = v.Nexthop;
-        uint* table24 = t.Fib.Table24, groups = t.Fib.Groups;
 
-        // Three passes of independent loads, so that the cache misses of a burst overlap. Packets punted before have an
-        // old destination here; looking it up is harmless and cheaper than asking.
-        uint grouped = 0;
-        int i = 0;
-        for (; i <= n - 4; i += 4)
-        {
-            uint e0 = Volatile.Read(ref table24[destination[i] >> 8]), e1 = Volatile.Read(ref table24[destination[i + 1] >> 8]);
-            uint e2 = Volatile.Read(ref table24[destination[i + 2] >> 8]), e3 = Volatile.Read(ref table24[destination[i + 3] >> 8]);
-            entry[i] = e0;
-            entry[i + 1] = e1;
-            entry[i + 2] = e2;
-            entry[i + 3] = e3;
-            grouped |= e0 | e1 | e2 | e3;
-        }
-
-        for (; i < n; i++)
-        {
-            uint e = Volatile.Read(ref table24[destination[i] >> 8]);
-            entry[i] = e;
-            grouped |= e;
-        }
-
-        if ((grouped & Fib4Reader.GroupFlag) != 0)
-        {
-            for (i = 0; i < n; i++)
-            {
-                if ((entry[i] & Fib4Reader.GroupFlag) != 0)
-                {
-                    entry[i] = Volatile.Read(ref groups[((entry[i] & Fib4Reader.IndexMask) << 8) | (destination[i] & 0xff)]);
-                }
-            }
-        }
-
+        // All lookups at once, so that the cache misses of a burst overlap: punted packets too, whose destination is an old one.
+        t.Fib.Lookup(destination, entry, n);
         ulong* words = t.Nexthops;
         Adjacency* adjacencies = t.Adjacencies;
         ulong odd = 0;
-        for (i = 0; i <= n - 4; i += 4)
+        int i = 0;
+        for (; i <= n - 4; i += 4)
         {
             odd |= Follow(words, entry[i], nexthop + i, adjacencies) | Follow(words, entry[i + 1], nexthop + i + 1, adjacencies)
                 | Follow(words, entry[i + 2], nexthop + i + 2, adjacencies) | Follow(words, entry[i + 3], nexthop + i + 3, adjacencies);

@@ -27,12 +27,14 @@ internal static unsafe class Ipv6InputNode
     /// <summary>Addresses with one of these upper halves may be special: 0, and fe00::/7.</summary>
     private const ulong SpecialFrom = 0xfe00_0000_0000_0000;
 
-    public static void Run(ref PacketVector v)
+    public static void Run(ref PacketVector v, in WorkerTables t)
     {
         int n = v.Count;
         byte** data = v.Data;
         uint* length = v.Length, totalLength = v.TotalLength, odd = v.Odd;
         FibKey* key = v.Key;
+        FibTrieReader tries = t.Tries;
+        int main = t.Ipv6Main;
         uint any = 0;
         for (int i = 0; i < n; i++)
         {
@@ -51,6 +53,10 @@ internal static unsafe class Ipv6InputNode
                 | (destination.High - 1 >= SpecialFrom - 1 ? 1u : 0u);
             odd[i] = faults;
             any |= faults;
+            if ((i & 7) == 7)
+            {
+                tries.Prefetch(main, key + i - 7, 8); // for ipv6-lookup
+            }
         }
 
         if (any != 0)

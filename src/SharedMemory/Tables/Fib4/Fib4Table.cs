@@ -36,6 +36,20 @@ public readonly unsafe struct Fib4Reader(uint* table24, uint* groups)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public uint Lookup(uint address) => LookupEntry(address) & IndexMask;
 
+    /// <summary>Fetches what looking these addresses up will read first (host byte order): to be called a burst ahead.</summary>
+    /// <remarks>
+    /// Into L2: the buffers for misses of L1 are too few for a burst, those of L2 are not (`bench pipeline`, a million routes and
+    /// destinations: 62 cycles a packet became 51).
+    /// </remarks>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Prefetch(uint* addresses, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            Sse.Prefetch1(table24 + (addresses[i] >> 8));
+        }
+    }
+
     /// <summary>The entries (see FibEntry) for so many addresses (host byte order) at once, that their cache misses overlap.</summary>
     public void Lookup(uint* addresses, uint* entries, int count)
     {

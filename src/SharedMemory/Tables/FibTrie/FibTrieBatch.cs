@@ -64,14 +64,6 @@ internal static unsafe class FibTrieBatch
     {
         FibArraySlot* slots = (FibArraySlot*)(units + (top & FibTrieSegment.OffsetMask));
         int bits = FibTrieSegment.ArrayBits(top, FibTrieSegment.FirstLevel), shift = 64 - bits;
-        if (bits == FibTrieSegment.WideTopBits)
-        {
-            for (int i = 0; i < count; i++)
-            {
-                Sse.Prefetch0(slots + (keys[i].High >> shift));
-            }
-        }
-
         for (int i = 0; i < count; i++)
         {
             ulong high = keys[i].High, slot = Volatile.Read(ref *(ulong*)(slots + (high >> shift)));

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace FastPathSync.SharedMemory.Tables;
 
@@ -82,6 +83,21 @@ public readonly unsafe struct FibTrieReader
     }
 
     public uint Lookup(int slot, uint ipv4Address) => Lookup(slot, FibKey.Ipv4(ipv4Address));
+
+    /// <summary>Fetches what the lookup of these keys will read first, where that is a big array: to be called a burst ahead.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Prefetch(int slot, FibKey* keys, int count)
+    {
+        uint top = Volatile.Read(ref _roots[slot].Child);
+        if ((top & FibTrieSegment.WideFlag) != 0)
+        {
+            FibArraySlot* slots = (FibArraySlot*)Block(top);
+            for (int i = 0; i < count; i++)
+            {
+                Sse.Prefetch1(slots + FibTrieSegment.ArrayIndex(keys[i].High, 0, FibTrieSegment.WideTopBits));
+            }
+        }
+    }
 
     /// <summary>As Lookup, for up to BatchSize addresses at once: level by level, so that the cache misses of a batch overlap.</summary>
     public void Lookup(int slot, FibKey* keys, uint* entries, int count) =>
