@@ -59,35 +59,91 @@ internal static unsafe class FibTrieBatch
         Otherwise(entries, count, Volatile.Read(ref root->Default));
     }
 
-    /// <summary>The top array, and the second where there is one; where not, the key's slot of the top stands in for it.</summary>
+    /// <summary>The top array, and the second where there is one.</summary>
     private static void Arrays(byte* units, uint top, FibKey* keys, int count, State* s)
     {
-        FibArraySlot* slots = (FibArraySlot*)(units + (top & FibTrieSegment.OffsetMask));
-        int bits = FibTrieSegment.ArrayBits(top, FibTrieSegment.FirstLevel), shift = 64 - bits;
-        for (int i = 0; i < count; i++)
+        ulong* slots = (ulong*)(units + (top & FibTrieSegment.OffsetMask));
+        int bits = FibTrieSegment.ArrayBits(top, FibTrieSegment.FirstLevel), i = 0;
+        if (Avx2.IsSupported)
         {
-            ulong high = keys[i].High, slot = Volatile.Read(ref *(ulong*)(slots + (high >> shift)));
-            uint child = (uint)slot, entry = (uint)(slot >> 32);
-            s->Entry[(2 * i) + One(entry != 0)] = entry;
-            s->Slot[i] = slot;
-            ulong isArray = 0 - ((ulong)(child >> 1) & 1);
-            byte* here = (byte*)(s->Slot + i);
-            byte* second = units + (child & FibTrieSegment.OffsetMask) + ((high << bits >> (64 - FibTrieSegment.SecondBits)) * 8);
-            byte* next = here + ((ulong)(second - here) & isArray);
-            Sse.Prefetch0(next);
-            s->Next[i] = (ulong)next;
-            s->Bits[i] = high << bits << (int)(isArray & FibTrieSegment.SecondBits);
+            int end = count & ~3;
+            for (; i < end; i += 4)
+            {
+                FourInTop(units, slots, bits, keys + i, i, s);
+            }
+
+            for (i = 0; i < end; i += 4)
+            {
+                FourInSecond(units, i, s);
+            }
         }
 
-        for (int i = 0; i < count; i++)
+        for (; i < count; i++)
         {
-            ulong slot = Volatile.Read(ref *(ulong*)s->Next[i]);
-            uint child = (uint)slot, entry = (uint)(slot >> 32), isLeaf = child & FibTrieSegment.LeafFlag;
-            Sse.Prefetch0(units + child);
-            s->Entry[(2 * i) + One(entry != 0)] = entry;
-            s->Leaf[(2 * i) + (int)isLeaf] = child;
-            s->At[i] = child & (isLeaf - 1);
+            OneInArrays(units, slots, bits, keys[i].High, i, s);
         }
+    }
+
+    private static void OneInArrays(byte* units, ulong* slots, int bits, ulong key, int i, State* s)
+    {
+        ulong slot = Volatile.Read(ref slots[key >> (64 - bits)]), above = slot;
+        key <<= bits;
+        if (((uint)slot & FibTrieSegment.ArrayFlag) != 0)
+        {
+            slot = Volatile.Read(ref ((ulong*)(units + ((uint)slot & FibTrieSegment.OffsetMask)))[key >> (64 - FibTrieSegment.SecondBits)]);
+            key <<= FibTrieSegment.SecondBits;
+        }
+
+        bool leaf = ((uint)slot & FibTrieSegment.LeafFlag) != 0;
+        s->Entry[(2 * i) + 1] = (uint)((slot >> 32 != 0 ? slot : above) >> 32);
+        s->Leaf[(2 * i) + 1] = leaf ? (uint)slot : 0;
+        s->At[i] = leaf ? 0 : (uint)slot;
+        s->Bits[i] = key;
+    }
+
+    /// <summary>The same for keys i to i + 3, in two passes: the first prefetches what the second reads.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void FourInTop(byte* units, ulong* slots, int bits, FibKey* keys, int i, State* s)
+    {
+        // {high, low} twice in each: the high ones come out as 0, 2, 1, 3.
+        Vector256<ulong> two = Vector256.Load((ulong*)keys), other = Vector256.Load((ulong*)(keys + 2));
+        Vector256<ulong> key = Avx2.Permute4x64(Avx2.UnpackLow(two, other), 0b11_01_10_00);
+        Vector256<ulong> slot = Avx2.GatherVector256(slots, (key >>> (64 - bits)).AsInt64(), sizeof(ulong));
+        key <<= bits;
+        Vector256<ulong> second = (slot & Vector256.Create((ulong)FibTrieSegment.OffsetMask)) + ((key >>> (64 - FibTrieSegment.SecondBits)) << 3);
+        slot.Store(s->Slot + i);
+        second.Store(s->At + i);
+        key.Store(s->Bits + i);
+        Prefetch(units, s->At + i);
+    }
+
+    /// <summary>A slot is {child, entry}: what is wanted of it stays in the half where it stands.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void FourInSecond(byte* units, int i, State* s)
+    {
+        Vector256<ulong> slot = Vector256.Load(s->Slot + i), above = slot, second = Vector256.Load(s->At + i), key = Vector256.Load(s->Bits + i);
+        Vector256<ulong> array = Vector256<ulong>.Zero - ((slot >>> 1) & Vector256<ulong>.One);
+        slot = Avx2.GatherMaskVector256(slot, (ulong*)units, second.AsInt64(), array, 1);
+        key = Vector256.ConditionalSelect(array, key << FibTrieSegment.SecondBits, key);
+
+        Vector256<ulong> entries = Vector256.Create(0xffff_ffff_0000_0000), leaf = Vector256<ulong>.Zero - (slot & Vector256<ulong>.One);
+        Vector256<ulong> entry = slot & entries, child = slot & ~entries;
+        entry |= above & entries & Vector256.Equals(entry, Vector256<ulong>.Zero);
+        entry.Store((ulong*)s->Entry + i);
+        ((child & leaf) << 32).Store((ulong*)s->Leaf + i);
+        key.Store(s->Bits + i);
+        child.Store(s->At + i);
+        Prefetch(units, s->At + i);
+        (child & ~leaf).Store(s->At + i);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(byte* units, ulong* four)
+    {
+        Sse.Prefetch0(units + four[0]);
+        Sse.Prefetch0(units + four[1]);
+        Sse.Prefetch0(units + four[2]);
+        Sse.Prefetch0(units + four[3]);
     }
 
     /// <summary>The first node of all keys; those without one look into unit 0, where nothing is.</summary>
@@ -123,7 +179,7 @@ internal static unsafe class FibTrieBatch
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Step(byte* units, FibKey* keys, int i, State* s)
     {
-        uint at = s->At[i];
+        uint at = (uint)s->At[i];
         byte* node = units + at;
         ulong children = ((ulong*)node)[0], prefixes = ((ulong*)node)[1], bits = s->Bits[i];
         if ((long)prefixes < 0)
@@ -226,10 +282,9 @@ internal static unsafe class FibTrieBatch
         public fixed uint Leaf[2 * Size];
         public fixed uint Best[2 * Size];
         public fixed byte Windows[Size];  // how often the digits have gone on to the next 64 bits
-        public fixed uint At[Size];       // the node that it is at
-        public fixed ulong Bits[Size];    // what is left of the key, the next digit first
+        public fixed ulong At[Size];      // the node that it is at
         public fixed ulong Slot[Size];    // its slot of the top array
-        public fixed ulong Next[Size];    // where its slot of the second array is
+        public fixed ulong Bits[Size];    // what is left of the key, the next digit first
         public fixed byte List[Size + 8]; // which keys are still under way
     }
 }
