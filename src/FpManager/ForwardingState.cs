@@ -20,7 +20,7 @@ namespace FastPathSync.FpManager;
 /// </summary>
 public sealed unsafe class ForwardingState
 {
-    private const string FullObject = "fast path tables", SilenceObject = "cmgrd";
+    private const string FullObject = "fast path tables", NeighboursObject = "fast path neighbour table", NexthopsObject = "fast path nexthop table", SilenceObject = "cmgrd";
 
     /// <summary>cmgrd speaks once a second; killed, it is back within one or two.</summary>
     private const ulong SilenceLimit = 5_000_000_000;
@@ -33,7 +33,9 @@ public sealed unsafe class ForwardingState
     private readonly HashSet<Wire.ObjectKind> _syncing = [];
     private ulong _generation;
     private ulong _lastHeard = MonotonicClock.Nanoseconds;
-    private bool _fullDuringSync;
+
+    /// <summary>Which of these tables were found full since the present synchronization began.</summary>
+    private readonly HashSet<string> _full = [];
 
     /// <summary>The only VRF of its process.</summary>
     public ForwardingState(ConfigurationSegments segments, IReadOnlyList<string> ports, IWorkerSet workers)
@@ -127,7 +129,7 @@ public sealed unsafe class ForwardingState
         lock (_lock)
         {
             _generation = Math.Max(m.Generation, 1);
-            _fullDuringSync = false;
+            _full.Clear();
             Routes.Audit = Routes6.Audit = m.Audit ? new AuditCount() : null;
             _syncing.Clear();
             _syncing.UnionWith(m.Kinds.Count > 0 ? m.Kinds : Enum.GetValues<Wire.ObjectKind>());
@@ -163,9 +165,9 @@ public sealed unsafe class ForwardingState
             PublishRules();
             SuspectSources();
             RecomputePorts();
-            if (_syncing.Contains(Wire.ObjectKind.Unspecified) && !_fullDuringSync && !IsIncomplete)
+            if (_syncing.Contains(Wire.ObjectKind.Unspecified))
             {
-                Demotions.End(FullObject);
+                EndFull();
             }
 
             Heard();
@@ -347,7 +349,7 @@ public sealed unsafe class ForwardingState
 
         LookLocalFirst();
         PublishRules();
-        return room ? null : $"IPv6 route tables are full ({Capacities.Routes6} routes, {Capacities.FibTrieUnits} FIB units)";
+        return room ? null : $"IPv6 route tables are full ({_segments.Route6.Capacity} routes, {_segments.FibTrie.Capacity} FIB units)";
     });
 
     public string? Apply(Wire.NeighbourBatch batch) => Applying(batch.ObservedNs, () =>
@@ -366,8 +368,15 @@ public sealed unsafe class ForwardingState
             }
         }
 
+        if (room)
+        {
+            return null;
+        }
+
         // A neighbour without room punts "no neighbour" and Linux forwards: no reason to leave everything to Linux.
-        return room ? null : $"neighbour table is full ({_segments.Neighbour.Capacity})";
+        string error = $"neighbour table is full ({_segments.Neighbour.Capacity})";
+        Full(NeighboursObject, $"{error}: packets for neighbours without room are Linux's", DemotionEffect.Partial);
+        return error;
     }, demoteWhenFull: false);
 
     public string? Apply(Wire.DemotionBatch batch) => Applying(batch.ObservedNs, () =>
@@ -440,6 +449,7 @@ public sealed unsafe class ForwardingState
                 // Routes without a nexthop of theirs punt: nothing else is to be left to Linux.
                 _vrf->TableFull++;
                 error = $"nexthop table is full ({_segments.Nexthop.Capacity} nexthops and as many group members)";
+                Full(NexthopsObject, $"{error}: routes without one are Linux's", DemotionEffect.Partial);
             }
 
             ulong now = _vrf->LastChange = MonotonicClock.Nanoseconds;
@@ -455,10 +465,24 @@ public sealed unsafe class ForwardingState
     }
 
     /// <summary>Until a whole synchronization finds room for everything.</summary>
-    private void DemoteFull(string reason)
+    private void DemoteFull(string reason) => Full(FullObject, reason, DemotionEffect.Vrf);
+
+    private void Full(string table, string reason, DemotionEffect effect)
     {
-        _fullDuringSync = true;
-        Demotions.TryRaise(FullObject, reason, DemotionEffect.Vrf, 0, Families.Both, DemotionStore.Own);
+        _full.Add(table);
+        Demotions.TryRaise(table, reason, effect, 0, Families.Both, DemotionStore.Own);
+    }
+
+    /// <summary>At the end of a whole synchronization: what it found room for is not full any more.</summary>
+    private void EndFull()
+    {
+        foreach (string table in (ReadOnlySpan<string>)[FullObject, NeighboursObject, NexthopsObject])
+        {
+            if (!_full.Contains(table) && !(table == FullObject && IsIncomplete))
+            {
+                Demotions.End(table);
+            }
+        }
     }
 
     /// <summary>
@@ -521,7 +545,7 @@ public sealed unsafe class ForwardingState
         LookLocalFirst();
         if (IsIncomplete)
         {
-            DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups of IPv4, {Capacities.FibTrieUnits} units of tries)");
+            DemoteFull($"the FIB has no room for all routes ({Capacities.Fib4Groups} groups of IPv4, {_segments.FibTrie.Capacity} units of tries)");
         }
     }
 

@@ -1,4 +1,5 @@
 using FastPathSync.Hosting;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FpManager;
 
@@ -10,7 +11,11 @@ public sealed class FpManagerOptions
     /// <summary>"ADDRESS:PORT", or null.</summary>
     public string? FpcTcp { get; private set; }
 
+    /// <summary>Of VRFs with ports.</summary>
+    public VrfSizes TableSizes { get; private set; } = VrfSizes.Full;
+
     public void Declare(OptionTable options) => options
         .List("--port", "[VRF/]IF", "interface that the fast path serves (repeat; same order as fastpath's)", v => Ports = [.. v.Select(PortName.Parse)])
-        .Text("--fpc-tcp", "ADDRESS:PORT", "listen for FPC on TCP too", v => FpcTcp = v);
+        .Text("--fpc-tcp", "ADDRESS:PORT", "listen for FPC on TCP too", v => FpcTcp = v)
+        .Text("--table-sizes", "NAME=N,...", $"room in the tables of a VRF with ports ({VrfSizes.Names})", v => TableSizes = VrfSizes.Parse(v));
 }

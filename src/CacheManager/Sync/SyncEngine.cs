@@ -87,7 +87,7 @@ public sealed class SyncEngine : IDisposable
     /// fpmd leaves all forwarding to Linux from its first ENOSPC until a whole synchronization fits: so long after it we try
     /// one, and twice as long after each that didn't fit.
     /// </summary>
-    public TimeSpan FirstNoSpaceRetry { get; set; } = TimeSpan.FromSeconds(10);
+    public TimeSpan FirstNoSpaceRetry { get; set; } = TimeSpan.FromSeconds(1);
 
     /// <summary>Zero: no audits.</summary>
     public TimeSpan AuditPeriod { get; set; }

@@ -53,9 +53,9 @@ public sealed class ConfigurationSegments : IDisposable
     public bool Reattached { get; private set; }
 
     /// <summary>New ones for a VRF with ports, put into the store in place of what stands there under the VRF's name.</summary>
-    public static ConfigurationSegments Create(SegmentStore store, string vrf)
+    public static ConfigurationSegments Create(SegmentStore store, string vrf, VrfSizes sizes)
     {
-        ConfigurationSegments s = new(vrf, VrfSizes.Full, (name, kind, capacity, body) => Segment.Create(name, kind, (ulong)capacity, body));
+        ConfigurationSegments s = new(vrf, sizes, (name, kind, capacity, body) => Segment.Create(name, kind, (ulong)capacity, body));
         s._stored.AddRange(s._tables.Values);
         s._stored.ForEach(store.PutSegment);
         return s;
@@ -63,11 +63,12 @@ public sealed class ConfigurationSegments : IDisposable
 
     /// <summary>Those of an earlier fpmd, as far as there are any, for a VRF with ports.</summary>
     /// <param name="vrf">"" for the home VRF.</param>
-    public static ConfigurationSegments AttachOrCreate(SegmentStore store, string vrf = "")
+    /// <param name="sizes">Of what is made.</param>
+    public static ConfigurationSegments AttachOrCreate(SegmentStore store, string vrf, VrfSizes sizes)
     {
         bool reattached = false;
         List<Segment> made = [];
-        ConfigurationSegments s = new(vrf, VrfSizes.Full, (name, kind, capacity, body) =>
+        ConfigurationSegments s = new(vrf, sizes, (name, kind, capacity, body) =>
         {
             if (store.TryGetSegment(name, kind, writable: true) is Segment found)
             {

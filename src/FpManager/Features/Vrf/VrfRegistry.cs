@@ -41,6 +41,7 @@ public sealed unsafe class VrfRegistry
     private readonly SegmentStore _store;
     private readonly IReadOnlyList<PortName> _ports;
     private readonly IWorkerSet _workers;
+    private readonly VrfSizes _sizes;
     private readonly ILogger _log;
     private readonly Segment _directory;
     private readonly RecordTableWriter<VrfRecord> _records;
@@ -51,8 +52,10 @@ public sealed unsafe class VrfRegistry
     /// <param name="store">Where the tables are kept.</param>
     /// <param name="ports">By PortId.</param>
     /// <param name="workers">Who reads them.</param>
-    public VrfRegistry(SegmentStore store, IReadOnlyList<PortName> ports, IWorkerSet workers, ILogger log)
+    /// <param name="sizes">Of VRFs with ports; null: as large as they can be.</param>
+    public VrfRegistry(SegmentStore store, IReadOnlyList<PortName> ports, IWorkerSet workers, ILogger log, VrfSizes? sizes = null)
     {
+        _sizes = sizes ?? VrfSizes.Full;
         _store = store;
         _ports = ports;
         _workers = workers;
@@ -110,7 +113,7 @@ public sealed unsafe class VrfRegistry
             }
 
             string[] ports = PortsOf(name);
-            return Add(name, inode, slot, ports, ports.Length > 0 ? ConfigurationSegments.Create(_store, name) : ConfigurationSegments.CreateSmall(_store, name, VrfSizes.Small));
+            return Add(name, inode, slot, ports, ports.Length > 0 ? ConfigurationSegments.Create(_store, name, _sizes) : ConfigurationSegments.CreateSmall(_store, name, VrfSizes.Small));
         }
     }
 
@@ -227,7 +230,7 @@ public sealed unsafe class VrfRegistry
             string name = r.Name.ToString();
             string[] ports = PortsOf(name);
             ConfigurationSegments? segments = (r.Flags & VrfFlags.Small) == 0
-                ? ConfigurationSegments.AttachOrCreate(_store, name)
+                ? ConfigurationSegments.AttachOrCreate(_store, name, _sizes)
                 : ConfigurationSegments.TryAttachSmall(_store, name);
             if (segments is null)
             {
@@ -245,7 +248,7 @@ public sealed unsafe class VrfRegistry
 
         ulong own = NetworkNamespace.OwnInode;
         string[] homePorts = [.. _ports.Select(p => p.Vrf == Home ? p.Interface : "")];
-        ConfigurationSegments home = ConfigurationSegments.AttachOrCreate(_store);
+        ConfigurationSegments home = ConfigurationSegments.AttachOrCreate(_store, Home, _sizes);
         Add(Home, own, VrfDirectorySegment.Home, homePorts, home);
     }
 

@@ -6,6 +6,7 @@ using FastPathSync.Fpctl.Supervisor;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Instance;
 
@@ -74,6 +75,18 @@ internal static class StartCommand
             throw new CliError($"--receive-buffer {buffer}: from {SmallestReceiveBuffer} to {LargestReceiveBuffer} bytes", CliError.Usage);
         }
 
+        if (parsed.GetValue(options.TableSizes) is string sizes)
+        {
+            try
+            {
+                _ = VrfSizes.Parse(sizes);
+            }
+            catch (FormatException e)
+            {
+                throw new CliError($"--table-sizes {e.Message}", CliError.Usage);
+            }
+        }
+
         if (parsed.GetValue(options.Audit) is int audit && audit < 0)
         {
             throw new CliError($"--audit {audit}: seconds between two audits, 0 for none", CliError.Usage);
@@ -138,6 +151,11 @@ internal static class StartCommand
         if (parsed.GetValue(options.FpcTcp) is string tcp)
         {
             fpmd.AddRange(["--fpc-tcp", tcp]);
+        }
+
+        if (parsed.GetValue(options.TableSizes) is string sizes)
+        {
+            fpmd.AddRange(["--table-sizes", sizes]);
         }
 
         List<string> cmgrd = [.. common, .. portArguments];

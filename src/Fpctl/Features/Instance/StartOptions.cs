@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Instance;
 
@@ -43,11 +44,17 @@ internal sealed class StartOptions
         HelpName = "SECONDS",
     };
 
+    public Option<string?> TableSizes { get; } = new("--table-sizes")
+    {
+        HelpName = "NAME=N,...",
+        Description = $"room in the tables of each VRF with ports ({VrfSizes.Names}); default: as much as there can be",
+    };
+
     public Option<string?> Programs { get; } = new("--programs") { Description = "where the daemons' programs are (default: beside fpctl)", HelpName = "DIR" };
 
     public Option<int> Timeout { get; } = new("--timeout") { Description = "seconds to wait until it forwards", HelpName = "SECONDS", DefaultValueFactory = _ => 30 };
 
-    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Audit, ReceiveBuffer, Programs, Timeout];
+    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Audit, ReceiveBuffer, TableSizes, Programs, Timeout];
 
     private static Option<string> Word(string name, string description, params string[] words)
     {

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Numerics;
+
 namespace FastPathSync.SharedMemory.Tables;
 
 /// <summary>
@@ -21,6 +24,31 @@ public sealed record VrfSizes(
         Capacities.Adjacencies, Capacities.FibTrieUnits, Capacities.Fib4Groups);
 
     public static readonly VrfSizes Small = new(4, 16, 16, 64, 64, 64, 32, 1, 1024, 0);
+
+    /// <summary>The sizes that <see cref="Parse"/> knows.</summary>
+    public const string Names = "interfaces, addresses, routes, routes6, nexthops, neighbours";
+
+    private const int Fewest = 16;
+
+    /// <summary>Full, but for what the text says, such as "routes=100000,neighbours=4096".</summary>
+    /// <exception cref="FormatException">The message names the wrong part, and what would be right.</exception>
+    public static VrfSizes Parse(string text) => text.Split(',').Aggregate(Full, (sizes, part) =>
+    {
+        string[] halves = part.Split('=');
+        int n = halves.Length == 2 && int.TryParse(halves[1], NumberStyles.None, CultureInfo.InvariantCulture, out int parsed) ? parsed : -1;
+        return halves[0] switch
+        {
+            "interfaces" => sizes with { Interfaces = Within(Capacities.Interfaces) },
+            "addresses" => sizes with { Addresses = Within(Capacities.Addresses) },
+            "routes" => sizes with { Routes = Within(Capacities.Routes) },
+            "routes6" => sizes with { Routes6 = Within(Capacities.Routes6) },
+            "nexthops" => sizes with { Nexthops = Within(Capacities.Nexthops) },
+            "neighbours" => sizes with { Neighbours = (int)BitOperations.RoundUpToPowerOf2((uint)Within(Capacities.Neighbours)) }, // their hash wants that
+            _ => throw new FormatException($"{part}: write NAME=NUMBER; the names are {Names}"),
+        };
+
+        int Within(int most) => n >= Fewest && n <= most ? n : throw new FormatException($"{part}: a number from {Fewest} to {most}");
+    });
 
     /// <summary>The next larger set for a VRF that has outgrown this one; itself when there is none.</summary>
     public VrfSizes Larger() => this with
