@@ -47,6 +47,7 @@ public sealed class CacheManagerService(DaemonContext daemon, CacheManagerOption
 
     private void Run(CancellationToken stopping)
     {
+        CpuPriority.RaiseSession(CpuPriority.OfFollowers);
         FpcEndpoint endpoint;
         try
         {

@@ -23,6 +23,9 @@ internal sealed unsafe class ForwardingWorker : IDisposable
 
     private const int RefillBatch = 64;
 
+    /// <summary>Ten times the weight of an ordinary process.</summary>
+    private const int Niceness = -10;
+
     /// <summary>A frame counts as lost when this many looks in a row, 8 ms apart, did not find it.</summary>
     private const int LossLooks = 16;
 
@@ -119,7 +122,10 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             new Span<ulong>(mask, 16).Clear();
             mask[Cpu >> 6] = 1ul << (Cpu & 63);
             LinuxException.ThrowIfNegative(Libc.sched_setaffinity(0, 128, mask), "sched_setaffinity to CPU", $"{Cpu}");
-            CpuPriority.Raise();
+
+            // A machine busy with other things must not keep a worker off its CPU so long that the heartbeat counts it as hung.
+            CpuPriority.RaiseThread(Niceness);
+            CpuPriority.RaiseSession(Niceness);
             Volatile.Write(ref _state->Online, 1);
             Loop();
         }
