@@ -104,7 +104,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
 
         _ports.Where(p => !p.Gone).ToList().ForEach(BindSockets);
-        CompiledCode.Prepare(typeof(ForwardingWorker).Assembly, typeof(InternetChecksum).Assembly);
+        CompiledCode.Prepare(typeof(ForwardingWorker).Assembly, typeof(Fib4Reader).Assembly, typeof(InternetChecksum).Assembly);
         for (int w = 0; w < _options.Workers; w++)
         {
             StartWorker(w, cpus[w]);

@@ -32,7 +32,7 @@ internal static class CompiledCode
 
     private static void Prepare(Type type)
     {
-        foreach (MethodInfo method in type.GetMethods(All))
+        foreach (MethodBase method in (MethodBase[])[.. type.GetMethods(All), .. type.GetConstructors(All).Where(c => !c.IsStatic)])
         {
             if (!method.ContainsGenericParameters && (method.Attributes & Elsewhere) == 0 && (method.MethodImplementationFlags & ByTheRuntime) == 0)
             {
