@@ -192,6 +192,7 @@ public sealed class SyncEngineTests(ITestOutputHelper output)
     public void ANewConnectionGetsEverything()
     {
         using Router r = new();
+        r.Until(() => r.Manager.State.Idle, "the end of the first synchronization"); // cut off before it knew of that, cmgrd would still be at its start
         r.Manager.Disconnect();
         r.Ip("route add 10.20.0.0/16 via 10.1.0.2");
         r.Until(() => r.Manager.Synchronizations.Count == 2, "the second synchronization");
