@@ -16,6 +16,7 @@
 static const char usage[] = "usage: udpgen [options] ADDRESS\n"
 			    "  --count N     packets to send (default 1000; 0: until stopped)\n"
 			    "  --rate N      packets per second (default 1000; 0: as fast as it goes)\n"
+			    "  --tick N      microseconds between two bursts (default 0: packets go one by one)\n"
 			    "  --port N      destination port (default 5001)\n"
 			    "  --from A      source address\n"
 			    "  --from-port N source port\n"
@@ -88,21 +89,16 @@ static void sleep_until(uint64_t when)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "count", required_argument, NULL, 'c' },
-		{ "rate", required_argument, NULL, 'r' },
-		{ "port", required_argument, NULL, 'p' },
-		{ "from", required_argument, NULL, 'f' },
-		{ "from-port", required_argument, NULL, 'F' },
-		{ "size", required_argument, NULL, 's' },
-		{ "ttl", required_argument, NULL, 't' },
-		{ "raw", required_argument, NULL, 'R' },
-		{ "to-mac", required_argument, NULL, 'm' },
-		{ "cpu", required_argument, NULL, 'C' },
-		{ NULL, 0, NULL, 0 },
+		{ "count", required_argument, NULL, 'c' }, { "rate", required_argument, NULL, 'r' },
+		{ "tick", required_argument, NULL, 't' },  { "port", required_argument, NULL, 'p' },
+		{ "from", required_argument, NULL, 'f' },  { "from-port", required_argument, NULL, 'F' },
+		{ "size", required_argument, NULL, 's' },  { "ttl", required_argument, NULL, 'T' },
+		{ "raw", required_argument, NULL, 'R' },   { "to-mac", required_argument, NULL, 'm' },
+		{ "cpu", required_argument, NULL, 'C' },   { NULL, 0, NULL, 0 },
 	};
 	static uint8_t frame[FRAME_LARGEST];
 	struct flow flow = { .destination_port = 5001, .ttl = 64, .size = FRAME_SMALLEST };
-	uint64_t count = 1000, rate = 1000, sent = 0, errors = 0, sequence = 0, start, end;
+	uint64_t count = 1000, rate = 1000, tick = 0, sent = 0, errors = 0, sequence = 0, start, end;
 	const char *raw = NULL, *mac = NULL;
 	int option, fd, cpu = -1;
 
@@ -113,6 +109,9 @@ int main(int argc, char **argv)
 			break;
 		case 'r':
 			rate = number(optarg, "rate");
+			break;
+		case 't':
+			tick = number(optarg, "tick") * 1000;
 			break;
 		case 'p':
 			flow.destination_port = (uint16_t)number(optarg, "port");
@@ -126,7 +125,7 @@ int main(int argc, char **argv)
 		case 's':
 			flow.size = number(optarg, "size");
 			break;
-		case 't':
+		case 'T':
 			flow.ttl = (uint8_t)number(optarg, "ttl");
 			break;
 		case 'R':
@@ -173,7 +172,9 @@ int main(int argc, char **argv)
 				    : sequence + BURST;
 
 		if (due <= sequence) {
-			sleep_until(start + (uint64_t)((unsigned __int128)sequence * NSEC_PER_SEC / rate));
+			uint64_t next = start + (uint64_t)((unsigned __int128)sequence * NSEC_PER_SEC / rate);
+
+			sleep_until(next > now + tick ? next : now + tick);
 			continue;
 		}
 		if (count && due > count)

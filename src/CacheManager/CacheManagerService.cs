@@ -47,7 +47,6 @@ public sealed class CacheManagerService(DaemonContext daemon, CacheManagerOption
 
     private void Run(CancellationToken stopping)
     {
-        CpuPriority.RaiseSession(CpuPriority.OfFollowers);
         FpcEndpoint endpoint;
         try
         {

@@ -21,7 +21,6 @@ public sealed class FpManagerService(DaemonContext daemon, FpManagerOptions opti
 
     private void Run(CancellationToken stopping)
     {
-        CpuPriority.RaiseSession(CpuPriority.OfFollowers);
         SegmentStore store = new(daemon.Instance.SupervisorSocket);
         VrfRegistry vrfs = new(store, options.Ports, new StoredWorkers(store), log, options.TableSizes);
         daemon.Supervisor.OnReconnected(() => vrfs.KeepIn(store));

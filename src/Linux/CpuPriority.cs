@@ -3,12 +3,6 @@ namespace FastPathSync.Linux;
 /// <summary>More weight than what is ordinary has. Without CAP_SYS_NICE nothing changes: it is a help, no condition.</summary>
 public static class CpuPriority
 {
-    /// <summary>
-    /// Niceness of the daemons that follow what the kernel says, three times the weight of an ordinary session: whoever inserts routes at full
-    /// speed must not keep them from hearing of it until the kernel has no room for more (docs/features/sync.md).
-    /// </summary>
-    public const int OfFollowers = -5;
-
     /// <summary>The calling thread, before others of its session (and where sessions are no groups, before all ordinary ones).</summary>
     public static void RaiseThread(int niceness) => _ = Libc.setpriority(Libc.PRIO_PROCESS, 0, niceness);
 

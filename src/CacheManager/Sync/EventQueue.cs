@@ -9,7 +9,8 @@ namespace FastPathSync.CacheManager.Sync;
 /// <remarks>
 /// Few begin small, in pooled arrays. A backlog is hundreds of megabytes for a moment: that is mapped, and given back when it was read.
 /// </remarks>
-public sealed unsafe class EventChunk
+/// <param name="observedNs">CLOCK_MONOTONIC when the oldest datagram in it was read, at the earliest.</param>
+public sealed unsafe class EventChunk(ulong observedNs)
 {
     public const int Size = 1 << 20;
 
@@ -21,8 +22,7 @@ public sealed unsafe class EventChunk
     private MemoryMapping? _mapping;
     private int _length;
 
-    /// <summary>CLOCK_MONOTONIC when the oldest datagram in it was read.</summary>
-    public ulong ObservedNs { get; } = MonotonicClock.Nanoseconds;
+    public ulong ObservedNs => observedNs;
 
     /// <summary>To a parser it is one long datagram.</summary>
     public ReadOnlySpan<byte> Events => Bytes[.._length];
@@ -86,6 +86,20 @@ public sealed class EventQueue : IDisposable
     /// <summary>More than this means that the engine is stuck, or lost for minutes: asking again is cheaper than keeping it.</summary>
     private const int MaxWaitingChunks = 512;
 
+    /// <summary>Turns of 64 datagrams: more than the largest buffer holds.</summary>
+    private const int MostThrownAway = 1 << 16;
+
+    /// <summary>A flood begins with 100,000 events a second, and ends below half of that (at the reader's 20 ms between two looks).</summary>
+    private const int FloodBegins = 500, FloodEnds = 1000;
+
+    private const ulong FloodBeginsWithin = 5_000_000;
+
+    /// <summary>Turns of 64 datagrams before other VRFs have theirs.</summary>
+    private const int LongestLook = 1 << 10;
+
+    /// <summary>Of a socket's buffer, as the kernel accounts it: what comes between two looks at a flooded one must fit in, several times.</summary>
+    private const int RoomForFlood = 32 << 20;
+
     private readonly Lock _lock = new();
     private readonly Lock _receiving = new();
     private readonly Queue<EventChunk> _waiting = new();
@@ -98,10 +112,10 @@ public sealed class EventQueue : IDisposable
     /// <summary>The taker has been woken and hasn't found everything taken since: it need not be woken again.</summary>
     private bool _woken;
     private bool _congested;
-
-    /// <summary>Turns of 64 datagrams: more than the largest buffer holds.</summary>
-    private const int MostThrownAway = 1 << 16;
     private bool _closed;
+    private volatile bool _flooded;
+    private ulong _countedSince;
+    private int _counted;
 
     internal EventQueue(EventReader reader, NetlinkSocket socket, Action wake)
     {
@@ -109,6 +123,9 @@ public sealed class EventQueue : IDisposable
         _socket = socket;
         _wake = wake;
     }
+
+    /// <summary>Events come so fast that they are fetched now and then only: that none is here says nothing.</summary>
+    public bool IsFlooded => _flooded;
 
     /// <summary>False: the next event will call wake.</summary>
     public bool HasEvents()
@@ -159,33 +176,94 @@ public sealed class EventQueue : IDisposable
     }
 
     /// <summary>On the drain thread: reads what is there, up to what one system call brings, so that other VRFs have their turn.</summary>
-    internal void Fill(NetlinkDatagrams datagrams)
+    /// <returns>True when a flood has begun: the reader no longer watches the socket, but calls FillFlooded.</returns>
+    internal bool Fill(NetlinkDatagrams datagrams)
     {
         lock (_receiving)
         {
             if (_closed)
             {
-                return;
+                return false;
             }
 
-            int n = datagrams.Receive(_socket);
-            if (n > 0 && !_congested)
+            _flooded = IsFlood(Receive(datagrams, MonotonicClock.Nanoseconds)) && _socket.ReceiveBuffer >= RoomForFlood;
+            if (_flooded)
             {
-                Keep(datagrams, n);
-            }
-            else if (n < 0 && n != -Errno.EAGAIN)
-            {
-                // Until its queue has been read empty the kernel goes on throwing away what it says to this socket
-                // (NETLINK_S_CONGESTED in net/netlink/af_netlink.c). A dump made before that would miss it.
-                _congested = true;
+                _reader.Unwatch(_socket);
             }
 
-            if (_congested && TryEmpty(datagrams))
-            {
-                _congested = false;
-                Overrun();
-            }
+            return _flooded;
         }
+    }
+
+    /// <summary>On the drain thread: reads all that is there.</summary>
+    /// <returns>False when the flood is over: the socket is watched again.</returns>
+    internal bool FillFlooded(NetlinkDatagrams datagrams)
+    {
+        lock (_receiving)
+        {
+            if (_closed)
+            {
+                return false;
+            }
+
+            ulong lastLook = _countedSince; // what is here came after it
+            _countedSince = MonotonicClock.Nanoseconds;
+            _counted = 0;
+            for (int n = NetlinkDatagrams.Slots, i = 0; n == NetlinkDatagrams.Slots && i < LongestLook; i++)
+            {
+                n = Receive(datagrams, lastLook);
+                _counted += n;
+            }
+
+            if (_counted >= FloodEnds || _congested)
+            {
+                return true;
+            }
+
+            _flooded = false;
+            _reader.Watch(_socket);
+        }
+
+        _wake(); // who waits for quiet
+        return false;
+    }
+
+    private bool IsFlood(int received)
+    {
+        ulong now = MonotonicClock.Nanoseconds;
+        if (now - _countedSince > FloodBeginsWithin)
+        {
+            _countedSince = now;
+            _counted = 0;
+        }
+
+        _counted += received;
+        return _counted >= FloodBegins;
+    }
+
+    /// <returns>How many datagrams were taken.</returns>
+    private int Receive(NetlinkDatagrams datagrams, ulong observedNs)
+    {
+        int n = datagrams.Receive(_socket);
+        if (n > 0 && !_congested)
+        {
+            Keep(datagrams, n, observedNs);
+        }
+        else if (n < 0 && n != -Errno.EAGAIN)
+        {
+            // Until its queue has been read empty the kernel goes on throwing away what it says to this socket
+            // (NETLINK_S_CONGESTED in net/netlink/af_netlink.c). A dump made before that would miss it.
+            _congested = true;
+        }
+
+        if (_congested && TryEmpty(datagrams))
+        {
+            _congested = false;
+            Overrun();
+        }
+
+        return Math.Max(n, 0);
     }
 
     /// <summary>
@@ -219,14 +297,14 @@ public sealed class EventQueue : IDisposable
         _wake();
     }
 
-    private void Keep(NetlinkDatagrams datagrams, int count)
+    private void Keep(NetlinkDatagrams datagrams, int count, ulong observedNs)
     {
         bool wake;
         lock (_lock)
         {
             for (int i = 0; i < count; i++)
             {
-                Append(datagrams[i]);
+                Append(datagrams[i], observedNs);
             }
 
             wake = !_woken;
@@ -249,7 +327,7 @@ public sealed class EventQueue : IDisposable
         _waiting.Clear();
     }
 
-    private void Append(ReadOnlySpan<byte> datagram)
+    private void Append(ReadOnlySpan<byte> datagram, ulong observedNs)
     {
         if (_open is not null && !_open.HasRoomFor(datagram.Length))
         {
@@ -263,7 +341,7 @@ public sealed class EventQueue : IDisposable
             _open = null;
         }
 
-        _open ??= new EventChunk();
+        _open ??= new EventChunk(observedNs);
         _open.Append(datagram);
     }
 }

@@ -343,7 +343,7 @@ public sealed class SyncEngine : IDisposable
 
         bool first = !_auditing;
         _auditing = true;
-        bool quiet = _toldIdle && _resync is null && !_events.HasEvents();
+        bool quiet = _toldIdle && _resync is null && !_events.IsFlooded && !_events.HasEvents();
         _auditAt = Deadline.In(first || quiet ? AuditPeriod : s_alivePeriod);
         if (first || !quiet)
         {
@@ -500,7 +500,7 @@ public sealed class SyncEngine : IDisposable
     /// <summary>Quiet for a moment, nothing waiting, everything answered: then, and only then, kernel and tables agree.</summary>
     private void SayIdle()
     {
-        bool quiet = _fpc is { IsGone: false, IsSettled: true } && _resync is null && !_refreshAt.IsSet && !_events.HasEvents() && !_features.HasChanges;
+        bool quiet = _fpc is { IsGone: false, IsSettled: true } && _resync is null && !_refreshAt.IsSet && !_events.IsFlooded && !_events.HasEvents() && !_features.HasChanges;
         if (!quiet || _toldIdle)
         {
             _idleAt = default;

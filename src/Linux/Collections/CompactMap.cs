@@ -6,7 +6,7 @@ namespace FastPathSync.Linux.Collections;
 /// <summary>A key of a CompactMap.</summary>
 public interface ICompactKey<T> : IEquatable<T>
 {
-    /// <summary>All 32 bits are used.</summary>
+    /// <summary>Its upper bits say where a key's run begins. Two maps of which one is filled in the other's order need different ones.</summary>
     uint Hash { get; }
 
     /// <summary>False for the key that is all zeros, which no map can hold.</summary>
@@ -24,12 +24,14 @@ public sealed unsafe class CompactMap<TKey, TValue>
 {
     private const int Smallest = 16;
 
+    /// <summary>Smaller ones double, larger ones grow by a third.</summary>
+    private const int Large = 1 << 16;
+
     /// <summary>Above this the C heap would keep what is freed.</summary>
     private const nuint LargestOnHeap = 64 << 10;
 
     private Slot* _slots;
     private MemoryMapping? _mapping;
-    private uint _mask;
 
     ~CompactMap() => Free();
 
@@ -62,7 +64,7 @@ public sealed unsafe class CompactMap<TKey, TValue>
             return -1;
         }
 
-        for (uint i = key.Hash & _mask; ; i = (i + 1) & _mask)
+        for (int i = Home(in key); ; i = After(i))
         {
             ref Slot s = ref _slots[i];
             if (!s.Key.IsUsed)
@@ -72,7 +74,7 @@ public sealed unsafe class CompactMap<TKey, TValue>
 
             if (s.Key.Equals(key))
             {
-                return (int)i;
+                return i;
             }
         }
     }
@@ -82,7 +84,7 @@ public sealed unsafe class CompactMap<TKey, TValue>
     {
         if (Count >= Capacity / 4 * 3)
         {
-            Resize(Math.Max(Smallest, Capacity * 2));
+            Resize(Capacity < Large ? Math.Max(Smallest, Capacity * 2) : Capacity + (Capacity / 3));
         }
 
         Count++;
@@ -99,11 +101,10 @@ public sealed unsafe class CompactMap<TKey, TValue>
     /// <summary>What stood behind moves up, perhaps into this slot.</summary>
     public void RemoveAt(int slot)
     {
-        uint hole = (uint)slot;
-        for (uint i = (hole + 1) & _mask; _slots[i].Key.IsUsed; i = (i + 1) & _mask)
+        int hole = slot;
+        for (int i = After(hole); _slots[i].Key.IsUsed; i = After(i))
         {
-            uint home = _slots[i].Key.Hash & _mask;
-            if (((i - home) & _mask) >= ((i - hole) & _mask))
+            if (Distance(Home(in _slots[i].Key), i) >= Distance(hole, i))
             {
                 _slots[hole] = _slots[i];
                 hole = i;
@@ -130,13 +131,7 @@ public sealed unsafe class CompactMap<TKey, TValue>
     {
         if (Capacity > 1024 && Count < Capacity / 8)
         {
-            int capacity = Smallest;
-            while (Count >= capacity / 2)
-            {
-                capacity *= 2;
-            }
-
-            Resize(capacity);
+            Resize(Math.Max(Smallest, Count * 2));
         }
     }
 
@@ -147,16 +142,23 @@ public sealed unsafe class CompactMap<TKey, TValue>
         Count = 0;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private int Home(in TKey key) => (int)((ulong)key.Hash * (uint)Capacity >> 32);
+
+    private int After(int slot) => slot + 1 == Capacity ? 0 : slot + 1;
+
+    private int Distance(int from, int to) => to >= from ? to - from : to - from + Capacity;
+
     private int Place(in TKey key, in TValue value)
     {
-        uint i = key.Hash & _mask;
+        int i = Home(in key);
         while (_slots[i].Key.IsUsed)
         {
-            i = (i + 1) & _mask;
+            i = After(i);
         }
 
         _slots[i] = new Slot { Key = key, Value = value };
-        return (int)i;
+        return i;
     }
 
     private void Resize(int capacity)
@@ -167,8 +169,7 @@ public sealed unsafe class CompactMap<TKey, TValue>
         _mapping = bytes > LargestOnHeap ? MemoryMapping.Anonymous(bytes, 0, "compact map") : null;
         _slots = _mapping is null ? (Slot*)NativeMemory.AllocZeroed(bytes) : (Slot*)_mapping.Address;
         Capacity = capacity;
-        _mask = (uint)capacity - 1;
-        for (int i = 0; i < oldCapacity; i++)
+        for (int i = 0; i < oldCapacity; i++) // ordered by hash, and so is where it goes
         {
             if (old[i].Key.IsUsed)
             {
@@ -185,7 +186,6 @@ public sealed unsafe class CompactMap<TKey, TValue>
         _slots = null;
         _mapping = null;
         Capacity = 0;
-        _mask = 0;
     }
 
     private static void Free(Slot* slots, MemoryMapping? mapping)

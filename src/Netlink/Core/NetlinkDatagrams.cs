@@ -9,7 +9,9 @@ namespace FastPathSync.Netlink;
 /// </summary>
 public sealed unsafe class NetlinkDatagrams : IDisposable
 {
-    private const int Slots = 64, SlotBytes = 32 << 10, HeadBytes = 256, Parts = 2;
+    public const int Slots = 64;
+
+    private const int SlotBytes = 32 << 10, HeadBytes = 256, Parts = 2;
 
     /// <summary>Heads, and then whole datagrams, of which only touched pages count.</summary>
     private readonly MemoryMapping _room = MemoryMapping.Anonymous(Slots * (HeadBytes + SlotBytes), 0, "netlink datagrams");

@@ -41,6 +41,18 @@ public sealed unsafe class NetlinkSocket : IDisposable
     /// <summary>NETLINK_GET_STRICT_CHK: dumps honour the filter in their request (rtnetlink, kernel 4.20).</summary>
     public bool TryStrictChecking() => SetOption(NETLINK_GET_STRICT_CHK, 1, required: false);
 
+    /// <summary>Bytes as the kernel accounts them, twice what was asked for (socket(7), SO_RCVBUF).</summary>
+    public int ReceiveBuffer
+    {
+        get
+        {
+            int bytes = 0;
+            uint length = sizeof(int);
+            LinuxException.ThrowIfNegative(Libc.getsockopt(_fd.Number, Libc.SOL_SOCKET, Libc.SO_RCVBUF, &bytes, &length), "SO_RCVBUF", _name);
+            return bytes;
+        }
+    }
+
     /// <summary>SO_RCVBUFFORCE, falling back to SO_RCVBUF where CAP_NET_ADMIN of the first namespace is missing.</summary>
     public void SetReceiveBuffer(int bytes)
     {

@@ -125,7 +125,7 @@ internal sealed class Router : IDisposable
         }
     }
 
-    private static void Run(string program, string arguments, string? input = null, bool mayFail = false)
+    public static void Run(string program, string arguments, string? input = null, bool mayFail = false)
     {
         ProcessStartInfo start = new(program, arguments) { RedirectStandardError = true, RedirectStandardInput = true };
         using Process process = Process.Start(start)!;

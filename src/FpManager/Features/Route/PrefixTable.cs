@@ -277,43 +277,6 @@ internal sealed class PrefixTable
     }
 }
 
-/// <summary>Lists of route records by slot: each record stands in at most one.</summary>
-internal sealed class RouteChains
-{
-    private int[] _next = [];
-
-    /// <summary>The slot + 1 that follows; 0: none.</summary>
-    public int After(int slotPlusOne) => _next[slotPlusOne - 1];
-
-    public void Link(int slot, ref int head)
-    {
-        if (slot >= _next.Length)
-        {
-            Array.Resize(ref _next, Math.Max(Math.Max(slot + 1, 64), _next.Length * 2));
-        }
-
-        _next[slot] = head;
-        head = slot + 1;
-    }
-
-    public void Unlink(int slot, ref int head)
-    {
-        if (head == slot + 1)
-        {
-            head = _next[slot];
-            return;
-        }
-
-        int s = head;
-        while (_next[s - 1] != slot + 1)
-        {
-            s = _next[s - 1];
-        }
-
-        _next[s - 1] = _next[slot];
-    }
-}
-
 /// <summary>Nexthops that hand what Linux must judge to Linux.</summary>
 internal sealed class RoutePunts(NexthopStore nexthops)
 {

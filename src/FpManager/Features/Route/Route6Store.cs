@@ -1,6 +1,8 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using FastPathSync.FpManager.Features.Nexthop;
 using FastPathSync.FpManager.Features.Rule;
+using FastPathSync.Linux.Collections;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
 using Wire = FastPathSync.Fpc.Protocol;
@@ -18,16 +20,17 @@ public sealed class Route6Store : IRuleTables
 
     private readonly RecordTableWriter<Route6Record> _records;
     private readonly Dictionary<uint, int> _counts = [];
-    private readonly Dictionary<PrefixKey, int> _prefixes = [];
+    private readonly CompactMap<PrefixKey, int> _prefixes = new();
+    private readonly RouteChains _chains;
     private readonly Dictionary<uint, int> _roots = [];
     private readonly NexthopStore _nexthops;
     private readonly FibTrieWriter _tries;
     private readonly Route6Choice _choice;
-    private int[] _next = new int[1024];
 
     public unsafe Route6Store(Segment segment, NexthopStore nexthops, FibTrieWriter tries)
     {
         _records = new RecordTableWriter<Route6Record>(segment.Body, segment.Capacity);
+        _chains = new RouteChains(segment.Capacity);
         _nexthops = nexthops;
         _tries = tries;
         _choice = new Route6Choice(nexthops);
@@ -41,9 +44,37 @@ public sealed class Route6Store : IRuleTables
         Restore();
     }
 
-    /// <summary>A prefix of a lookup: local and main are one. The value is the first record's slot + 1; _next leads on.</summary>
-    private readonly record struct PrefixKey(ulong High, ulong Low, uint Table, byte Length)
+    /// <summary>A prefix of a lookup: local and main are one. The value is the first record's slot + 1, where its chain begins.</summary>
+    [StructLayout(LayoutKind.Sequential, Pack = 4)]
+    private readonly record struct PrefixKey : ICompactKey<PrefixKey>
     {
+        private readonly uint _lengthAndOne;
+
+        public PrefixKey(ulong high, ulong low, uint table, byte length)
+        {
+            (High, Low, Table) = (high, low, table);
+            _lengthAndOne = (uint)length + 1;
+        }
+
+        public ulong High { get; }
+
+        public ulong Low { get; }
+
+        public uint Table { get; }
+
+        public byte Length => (byte)(_lengthAndOne - 1);
+
+        public bool IsUsed => _lengthAndOne != 0;
+
+        public uint Hash
+        {
+            get
+            {
+                ulong h = (High ^ BitOperations.RotateLeft(Low, 23) ^ BitOperations.RotateLeft((ulong)Table << 8 | _lengthAndOne, 13)) * 0xbf58476d1ce4e5b9;
+                return (uint)((h ^ (h >> 31)) * 0x94d049bb133111eb >> 32);
+            }
+        }
+
         public FibKey Fib => new(High, Low);
 
         public static PrefixKey Of(in Route6Record r) =>
@@ -82,7 +113,7 @@ public sealed class Route6Store : IRuleTables
         int root = Root(MainAlone);
         if (made && root >= 0)
         {
-            Mend(MainAlone, root, _prefixes.Keys.Where(p => p.Table == RouteStore.TableMain), out bool complete);
+            Mend(MainAlone, root, Prefixes().Where(p => p.Table == RouteStore.TableMain), out bool complete);
             IsIncomplete |= !complete;
         }
 
@@ -141,6 +172,7 @@ public sealed class Route6Store : IRuleTables
             room &= Remove(in r);
         }
 
+        _prefixes.Trim();
         return room;
     }
 
@@ -157,12 +189,12 @@ public sealed class Route6Store : IRuleTables
     {
         int mended = 0;
         IsIncomplete = false;
-        foreach (uint table in _prefixes.Keys.Select(p => p.Table).Distinct().ToList())
+        foreach (uint table in Prefixes().Select(p => p.Table).Distinct().ToList())
         {
             Root(table);
         }
 
-        ILookup<uint, PrefixKey> byTable = _prefixes.Keys.ToLookup(p => p.Table);
+        ILookup<uint, PrefixKey> byTable = Prefixes().ToLookup(p => p.Table);
         foreach ((uint table, int root) in _roots)
         {
             bool complete = root >= 0;
@@ -299,7 +331,7 @@ public sealed class Route6Store : IRuleTables
 
     private int Find(PrefixKey prefix, in Route6Record wanted)
     {
-        for (int s = _prefixes.GetValueOrDefault(prefix); s != 0; s = _next[s - 1])
+        for (int s = Head(prefix); s != 0; s = _chains.After(s))
         {
             ref Route6Record r = ref _records[s - 1];
             if (r.Table == wanted.Table && r.Metric == wanted.Metric && r.SourceLength == wanted.SourceLength && r.Source == wanted.Source)
@@ -311,39 +343,34 @@ public sealed class Route6Store : IRuleTables
         return -1;
     }
 
-    private void Link(PrefixKey prefix, int slot)
+    private int Head(PrefixKey prefix)
     {
-        if (slot >= _next.Length)
-        {
-            Array.Resize(ref _next, Math.Max(slot + 1, _next.Length * 2));
-        }
-
-        ref int head = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes, prefix, out _);
-        _next[slot] = head;
-        head = slot + 1;
+        int at = _prefixes.Find(prefix);
+        return at < 0 ? 0 : _prefixes.Value(at);
     }
+
+    private IEnumerable<PrefixKey> Prefixes()
+    {
+        for (int i = 0; i < _prefixes.Capacity; i++)
+        {
+            if (_prefixes.IsUsed(i))
+            {
+                yield return _prefixes.Key(i);
+            }
+        }
+    }
+
+    private void Link(PrefixKey prefix, int slot) => _chains.Link(slot, ref _prefixes.Value(_prefixes.FindOrAdd(prefix)));
 
     private void Unlink(PrefixKey prefix, int slot)
     {
-        ref int head = ref CollectionsMarshal.GetValueRefOrAddDefault(_prefixes, prefix, out _);
-        if (head == slot + 1)
+        int at = _prefixes.Find(prefix);
+        ref int head = ref _prefixes.Value(at);
+        _chains.Unlink(slot, ref head);
+        if (head == 0)
         {
-            head = _next[slot];
-            if (head == 0)
-            {
-                _prefixes.Remove(prefix);
-            }
-
-            return;
+            _prefixes.RemoveAt(at);
         }
-
-        int s = head;
-        while (_next[s - 1] != slot + 1)
-        {
-            s = _next[s - 1];
-        }
-
-        _next[s - 1] = _next[slot];
     }
 
     /// <summary>Puts what Linux would take for the prefix into the tables in which it is looked up, or takes the prefix out.</summary>
@@ -369,7 +396,7 @@ public sealed class Route6Store : IRuleTables
     /// <summary>The nexthop for a prefix of a table; main's is local's, if that has one.</summary>
     private int Best(PrefixKey prefix, uint table)
     {
-        int head = _prefixes.GetValueOrDefault(prefix);
+        int head = Head(prefix);
         int best = table == RouteStore.TableMain ? Best(head, RouteStore.TableLocal) : NexthopStore.None;
         return best != NexthopStore.None ? best : Best(head, table == MainAlone ? RouteStore.TableMain : table);
     }
@@ -377,7 +404,7 @@ public sealed class Route6Store : IRuleTables
     private int Best(int head, uint table)
     {
         _choice.Begin();
-        for (int s = head; s != 0; s = _next[s - 1])
+        for (int s = head; s != 0; s = _chains.After(s))
         {
             ref Route6Record r = ref _records[s - 1];
             if (r.Table == table)

@@ -33,7 +33,7 @@ public sealed class RouteStore : IRuleTables
     private readonly FibTrieWriter _tries;
     private readonly Reclaimer _reclaimer;
     private readonly RoutePunts _punts;
-    private readonly RouteChains _ownChains = new();
+    private readonly RouteChains _ownChains;
     private readonly PrefixTable _merged;
     private readonly int _mergedTrie;
     private readonly Dictionary<uint, OwnTable> _own = [];
@@ -42,13 +42,14 @@ public sealed class RouteStore : IRuleTables
     public unsafe RouteStore(Segment segment, NexthopStore nexthops, Fib4Writer? fib, FibTrieWriter tries, Reclaimer reclaimer)
     {
         _records = new RecordTableWriter<RouteRecord>(segment.Body, segment.Capacity);
+        _ownChains = new RouteChains(segment.Capacity);
         _nexthops = nexthops;
         _tries = tries;
         _reclaimer = reclaimer;
         _punts = new RoutePunts(nexthops);
         _mergedTrie = fib is null ? tries.Open(FibFamily.Ipv4, TableMain) : -1;
         IPrefixFib merged = fib is null ? new SmallFib(tries, _mergedTrie, nexthops) : new MergedFib(fib, nexthops);
-        _merged = new PrefixTable(_records, new RouteChains(), nexthops, _punts, merged, merged: true);
+        _merged = new PrefixTable(_records, new RouteChains(segment.Capacity), nexthops, _punts, merged, merged: true);
         Restore(fib);
     }
 
