@@ -46,6 +46,39 @@ public sealed class CompactMapTests
         Assert.Equal(expected.OrderBy(e => e.Key.Number), all.OrderBy(e => e.Key.Number));
     }
 
+    /// <summary>Beyond 65,536 slots, where it grows by a third, and is no power of two.</summary>
+    [Fact]
+    public void LargeOnesHoldWhatADictionaryHolds()
+    {
+        const uint Most = 400_000;
+        Random random = new(6);
+        CompactMap<Key, int> map = new();
+        Dictionary<uint, int> expected = [];
+        for (int round = 0; round < 6; round++)
+        {
+            for (int i = 0; i < 300_000; i++)
+            {
+                uint number = (uint)random.Next(1, (int)Most);
+                if (random.Next(10) < (round % 2 == 0 ? 2 : 9))
+                {
+                    Assert.Equal(expected.Remove(number), map.Remove(new Key(number, uint.MaxValue)));
+                }
+                else
+                {
+                    map.Value(map.FindOrAdd(new Key(number, uint.MaxValue))) = expected[number] = i;
+                }
+            }
+
+            map.Trim();
+            Assert.Equal(expected.Count, map.Count);
+            for (uint number = 1; number < Most; number++)
+            {
+                int slot = map.Find(new Key(number, uint.MaxValue));
+                Assert.Equal(expected.GetValueOrDefault(number, -1), slot < 0 ? -1 : map.Value(slot));
+            }
+        }
+    }
+
     [Fact]
     public void WhatItOutgrewAndWhatItLostIsGivenBack()
     {

@@ -15,7 +15,7 @@ namespace FastPathSync.CacheManager.Sync;
 public sealed class SyncEngine : IDisposable
 {
     private static readonly TimeSpan s_doubtDelay = TimeSpan.FromMilliseconds(50), s_idleDelay = TimeSpan.FromMilliseconds(10), s_alivePeriod = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(20), s_firstSecondLook = TimeSpan.FromSeconds(2), s_lastSecondLook = TimeSpan.FromMinutes(1);
 
     /// <summary>Of one engine while others wait, nanoseconds.</summary>
     private const ulong LongestTurn = 20_000_000;
@@ -36,9 +36,11 @@ public sealed class SyncEngine : IDisposable
     private bool _toldIdle;
     private Deadline _retryAt;
     private Deadline _refreshAt;
+    private Deadline _secondLookAt;
 
     /// <summary>Links that flap must not keep us dumping a big table all the time.</summary>
     private TimeSpan _refreshPause;
+    private TimeSpan _secondLook = s_firstSecondLook;
     private bool _doubt4;
     private Deadline _idleAt;
     private Deadline _aliveAt;
@@ -97,7 +99,7 @@ public sealed class SyncEngine : IDisposable
 
     /// <summary>Milliseconds until there is something to do without a wake-up, -1: never.</summary>
     public int DueIn => Volatile.Read(ref _woken) != 0 ? 0
-        : _fpc is null ? -1 : Deadline.Soonest(_refreshAt, _idleAt, _aliveAt, _noSpaceAt, _retryAt, _auditAt);
+        : _fpc is null ? -1 : Deadline.Soonest(_refreshAt, _secondLookAt, _idleAt, _aliveAt, _noSpaceAt, _retryAt, _auditAt);
 
     public bool IsConnected => _fpc is not null;
 
@@ -113,7 +115,7 @@ public sealed class SyncEngine : IDisposable
     {
         _fpc = client is null ? null : new FpcChannel(client, _vrf.Id, Wake);
         _toldIdle = false;
-        _noSpaceAt = _idleAt = _aliveAt = _retryAt = default;
+        _noSpaceAt = _idleAt = _aliveAt = _retryAt = _secondLookAt = default;
         _noSpaceRetry = FirstNoSpaceRetry;
         if (client is not null)
         {
@@ -162,6 +164,11 @@ public sealed class SyncEngine : IDisposable
         if (_resync is not null && (!_retryAt.IsSet || _retryAt.TakeIfDue()))
         {
             synchronized = SynchronizeAll(_resync);
+        }
+        else if (_resync is null && _secondLookAt.TakeIfDue())
+        {
+            _doubt4 = true;
+            RefreshRoutes();
         }
         else if (_resync is null && _refreshAt.TakeIfDue())
         {
@@ -327,6 +334,7 @@ public sealed class SyncEngine : IDisposable
 
         _features.StartDetectors(_vrf);
         _refreshAt = default;
+        LookAgainIfRaced();
         return SendAll(reason, audited: null);
     }
 
@@ -454,6 +462,7 @@ public sealed class SyncEngine : IDisposable
             _features.Routes6.WithdrawExpired();
             _doubt4 = false;
             _log.LogDebug("asked for routes and nexthops: {Differences} differed", differences);
+            LookAgainIfRaced();
         }
         catch (LinuxException e)
         {
@@ -464,6 +473,22 @@ public sealed class SyncEngine : IDisposable
 
         _refreshPause = TimeSpan.FromMicroseconds((MonotonicClock.Nanoseconds - begin) / 1000 * 3);
         Publish(0);
+    }
+
+    /// <summary>
+    /// A dump of routes that change meanwhile may leave one out, or tell it twice, without a word (NLM_F_DUMP_INTR isn't for them): it is
+    /// compared with another one, later, and less and less often while they go on changing.
+    /// </summary>
+    private void LookAgainIfRaced()
+    {
+        if (!_events.HasEvents())
+        {
+            _secondLook = s_firstSecondLook;
+            return;
+        }
+
+        _secondLookAt = Deadline.In(_secondLook);
+        _secondLook = _secondLook * 2 < s_lastSecondLook ? _secondLook * 2 : s_lastSecondLook;
     }
 
     /// <summary>The dump socket may hold the rest of a dump that was given up: a new one does not.</summary>

@@ -87,7 +87,7 @@ public sealed class RouteFeature : RouteCache<RouteKey4, Route4>
                 throw NetlinkDump.Malformed(in m);
             }
 
-            if (route >= 0 && !NoteDumped(key, route))
+            if (route >= 0 && !NoteDumped(key, route) && !IsRepeated(behind, key, route))
             {
                 Others(behind, key).Add(BodyOf(route));
             }
@@ -228,6 +228,16 @@ public sealed class RouteFeature : RouteCache<RouteKey4, Route4>
         }
 
         return true;
+    }
+
+    /// <summary>
+    /// Two that are the same can't be (EEXIST in fib_table_insert): the dump has told one twice, as it does when it was resumed in the midst
+    /// of a leaf into which another was put meanwhile (fn_trie_dump_leaf counts them).
+    /// </summary>
+    private bool IsRepeated(Dictionary<RouteKey4, List<Route4>> behind, RouteKey4 key, int number)
+    {
+        Route4 route = BodyOf(number);
+        return (TryGet(key, out Route4? first) && first.IsSame(route)) || (behind.TryGetValue(key, out List<Route4>? others) && others.Exists(o => o.IsSame(route)));
     }
 
     private static List<Route4> Others(Dictionary<RouteKey4, List<Route4>> behind, RouteKey4 key)
