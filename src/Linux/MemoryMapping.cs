@@ -62,6 +62,10 @@ public sealed unsafe class MemoryMapping : IDisposable
     /// <summary>Asks for transparent huge pages; the kernel may decline, which costs only speed.</summary>
     public void AdviseHugePages() => _ = Libc.madvise(_address, Length, Libc.MADV_HUGEPAGE);
 
+    /// <summary>From writable to executable, so that it is never both. Policies may forbid it (SELinux' execmem, PR_SET_MDWE).</summary>
+    public void MakeExecutable(string name) =>
+        LinuxException.ThrowIfNegative(Libc.mprotect(_address, Length, Libc.PROT_READ | Libc.PROT_EXEC), "mprotect", name);
+
     public void Dispose()
     {
         if (_address != null)

@@ -17,6 +17,9 @@ public static unsafe partial class Libc
     public static partial int munmap(void* address, nuint length);
 
     [LibraryImport("libc", SetLastError = true)]
+    public static partial int mprotect(void* address, nuint length, int protection);
+
+    [LibraryImport("libc", SetLastError = true)]
     public static partial int madvise(void* address, nuint length, int advice);
 
     /// <param name="residency">One byte per page; bit 0: the page is in memory.</param>
