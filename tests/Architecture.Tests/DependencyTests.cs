@@ -14,7 +14,7 @@ public sealed class DependencyTests
         ["FpManager"] = ["Fpc", "NetFpc", "SharedMemory", "Linux", "Hosting"],
         ["Hitflags"] = ["SharedMemory", "Netlink", "Linux", "Hosting"],
         ["Fps"] = ["SharedMemory", "Netlink", "Linux", "Hosting"],
-        ["Fpctl"] = ["SharedMemory", "Netlink", "Linux", "NetFpc", "Hosting"],
+        ["Fpctl"] = ["Packets", "SharedMemory", "Netlink", "Linux", "NetFpc", "Hosting"],
         ["Linux"] = [],
         ["Packets"] = [],
         ["Netlink"] = ["Linux"],
