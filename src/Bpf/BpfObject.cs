@@ -54,6 +54,9 @@ public sealed unsafe class BpfObject : IDisposable
     /// <summary>Uses another object's map for the one of that name; before Load.</summary>
     public void ShareMap(string name, BpfMap map) => Check(LibBpf.bpf_map__reuse_fd(FindMap(name), map.Fd), $"share map {name} with");
 
+    /// <summary>Gives a map another capacity than its source says; before Load.</summary>
+    public void SetMaxEntries(string map, uint entries) => Check(LibBpf.bpf_map__set_max_entries(FindMap(map), entries), $"set {entries} entries of {map} in");
+
     /// <exception cref="BpfException">With the verifier's log.</exception>
     public void Load()
     {

@@ -44,6 +44,29 @@ public readonly unsafe struct BpfProgram(string name, int fd)
         }
     }
 
+    /// <summary>Runs a tc program once on a packet whose skb has this tstamp (BPF_PROG_TEST_RUN). Returns its verdict.</summary>
+    public uint RunAt(long timestamp, ReadOnlySpan<byte> packet)
+    {
+        const int SkBuffBytes = 192, TimestampOffset = 152; // struct __sk_buff of linux/bpf.h
+        byte* context = stackalloc byte[SkBuffBytes];
+        new Span<byte>(context, SkBuffBytes).Clear();
+        *(long*)(context + TimestampOffset) = timestamp;
+        fixed (byte* i = packet)
+        {
+            LibBpf.bpf_test_run_opts options = new()
+            {
+                sz = (nuint)sizeof(LibBpf.bpf_test_run_opts),
+                data_in = i,
+                data_size_in = (uint)packet.Length,
+                ctx_in = context,
+                ctx_size_in = SkBuffBytes,
+                repeat = 1,
+            };
+            int e = LibBpf.bpf_prog_test_run_opts(Fd, &options);
+            return e < 0 ? throw new BpfException(-e, "run program", Name, "") : options.retval;
+        }
+    }
+
     /// <summary>Runs the program once on a packet (BPF_PROG_TEST_RUN). Returns its verdict and the packet as it left it.</summary>
     public uint Run(ReadOnlySpan<byte> packet, Span<byte> output, out int outputLength)
     {

@@ -7,6 +7,7 @@ internal static unsafe partial class LibBpf
 {
     public const int BPF_XDP = 37;
     public const int BPF_TC_INGRESS = 1, BPF_TC_EGRESS = 2;
+    public const int BPF_OBJ_NAME_LEN = 16;
     private const string Library = "libbpf.so.1";
 
     [LibraryImport(Library)]
@@ -50,11 +51,19 @@ internal static unsafe partial class LibBpf
     [LibraryImport(Library)]
     public static partial void* bpf_map__initial_value(void* map, nuint* size);
 
+    /// <summary>Before the load.</summary>
+    [LibraryImport(Library)]
+    public static partial int bpf_map__set_max_entries(void* map, uint maxEntries);
+
     [LibraryImport(Library)]
     public static partial int bpf_map_update_elem(int fd, void* key, void* value, ulong flags);
 
     [LibraryImport(Library)]
     public static partial int bpf_map_lookup_elem(int fd, void* key, void* value);
+
+    /// <summary>-ENOENT with the last elements: count says how many.</summary>
+    [LibraryImport(Library)]
+    public static partial int bpf_map_lookup_batch(int fd, void* inBatch, void* outBatch, void* keys, void* values, uint* count, bpf_map_batch_opts* options);
 
     [LibraryImport(Library)]
     public static partial int bpf_map_delete_elem(int fd, void* key);
@@ -76,6 +85,19 @@ internal static unsafe partial class LibBpf
 
     [LibraryImport(Library)]
     public static partial int bpf_tc_attach(bpf_tc_hook* hook, bpf_tc_opts* options);
+
+    [LibraryImport(Library)]
+    public static partial int bpf_tc_detach(bpf_tc_hook* hook, bpf_tc_opts* options);
+
+    [LibraryImport(Library)]
+    public static partial int bpf_prog_get_fd_by_id(uint id);
+
+    [LibraryImport(Library)]
+    public static partial int bpf_map_get_fd_by_id(uint id);
+
+    /// <summary>Fills in as much as the kernel knows; length is corrected.</summary>
+    [LibraryImport(Library)]
+    public static partial int bpf_obj_get_info_by_fd(int fd, void* info, uint* length);
 
     /// <summary>stdio.h; the va_list of x86-64 and arm64 is passed as a pointer.</summary>
     [LibraryImport("libc")]
@@ -116,6 +138,45 @@ internal static unsafe partial class LibBpf
         public uint handle;
         public uint priority;
         private readonly uint _padding;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct bpf_map_batch_opts
+    {
+        public nuint sz;
+        public ulong elem_flags;
+        public ulong flags;
+    }
+
+    /// <summary>The first fields of linux/bpf.h's; the kernel gives as many bytes as are asked for.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct bpf_prog_info
+    {
+        public uint type;
+        public uint id;
+        public ulong tag;
+        public uint jited_prog_len;
+        public uint xlated_prog_len;
+        public ulong jited_prog_insns;
+        public ulong xlated_prog_insns;
+        public ulong load_time;
+        public uint created_by_uid;
+        public uint nr_map_ids;
+        public ulong map_ids;
+        public fixed byte name[BPF_OBJ_NAME_LEN];
+    }
+
+    /// <summary>The same.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct bpf_map_info
+    {
+        public uint type;
+        public uint id;
+        public uint key_size;
+        public uint value_size;
+        public uint max_entries;
+        public uint map_flags;
+        public fixed byte name[BPF_OBJ_NAME_LEN];
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -1,4 +1,5 @@
 using FastPathSync.Linux;
+using FastPathSync.Netlink.TrafficControl;
 
 namespace FastPathSync.Netlink.Rtnetlink;
 
@@ -82,6 +83,14 @@ public sealed class RtnetlinkDump : IDisposable
     public List<RuleMessage> Rules6() => Collect<RuleMessage>(() => RuleMessage.Dump(Rtm.AF_INET6), RuleMessage.TryParse);
 
     public List<QdiscMessage> Qdiscs() => Collect<QdiscMessage>(QdiscMessage.Dump, QdiscMessage.TryParse);
+
+    /// <summary>Of one hook (TcFilter.IngressParent, EgressParent), in the order in which they are asked. An interface without clsact has none.</summary>
+    public List<TcFilter> Filters(int ifindex, uint parent)
+    {
+        List<TcFilter> filters = Collect<TcFilter>(() => TcFilter.Dump(ifindex, parent), TcFilter.TryParse);
+        filters.RemoveAll(f => f.Handle == 0); // the list that holds them
+        return filters;
+    }
 
     public void Dispose() => _socket.Dispose();
 

@@ -10,6 +10,13 @@ public readonly record struct TcFilter(string Kind, uint Handle)
     public const uint IngressParent = 0xffff_fff2, EgressParent = 0xffff_fff3;
 
     private const ushort RTM_NEWTFILTER = 44, RTM_GETTFILTER = 46; // linux/rtnetlink.h
+    private const ushort TCA_OPTIONS = 2, TCA_BPF_ID = 11; // linux/rtnetlink.h, linux/pkt_cls.h
+
+    /// <summary>Its preference: filters of a lower one are asked first.</summary>
+    public ushort Priority { get; init; }
+
+    /// <summary>The id of its eBPF program (kind "bpf"), else 0.</summary>
+    public uint ProgramId { get; init; }
 
     public static NetlinkRequest Dump(int ifindex, uint parent) =>
         new NetlinkRequest().Begin(RTM_GETTFILTER, Nlm.NLM_F_REQUEST | Nlm.NLM_F_DUMP, new TcMsg { Index = ifindex, Parent = parent });
@@ -22,15 +29,34 @@ public readonly record struct TcFilter(string Kind, uint Handle)
             return false;
         }
 
+        string? kind = null;
+        uint program = 0;
         foreach (NetlinkAttribute a in message.Attributes(Unsafe.SizeOf<TcMsg>()))
         {
             if (a.Type == QdiscConstants.TCA_KIND)
             {
-                filter = new TcFilter(a.Text, header.Handle);
-                return true;
+                kind = a.Text;
+            }
+            else if (a.Type == TCA_OPTIONS && kind == "bpf") // the kernel writes the kind first
+            {
+                program = ProgramOf(a);
             }
         }
 
-        return false;
+        filter = kind is null ? default : new TcFilter(kind, header.Handle) { Priority = (ushort)(header.Info >> 16), ProgramId = program };
+        return kind is not null;
+    }
+
+    private static uint ProgramOf(in NetlinkAttribute options)
+    {
+        foreach (NetlinkAttribute a in options.Nested)
+        {
+            if (a.Type == TCA_BPF_ID)
+            {
+                return a.U32;
+            }
+        }
+
+        return 0;
     }
 }

@@ -16,8 +16,8 @@ public sealed class TcFilterTests
     [Fact]
     public void FilterHasAHandleAndItsListHasNone()
     {
-        Assert.Equal(new TcFilter("u32", 0), Parse(List));
-        Assert.Equal(new TcFilter("u32", 0x80000800), Parse(Filter));
+        Assert.Equal(new TcFilter("u32", 0) { Priority = 1 }, Parse(List));
+        Assert.Equal(new TcFilter("u32", 0x80000800) { Priority = 1 }, Parse(Filter));
     }
 
     [Fact]
