@@ -8,6 +8,9 @@
 #define FPTUN_MAGIC 0x46505431u /* "FPT1" */
 #define FPTUN_VERSION 1
 
+/* What skb->protocol says on fpn0's egress, whatever the frame is (Injector.NobodysProtocol has the reason). */
+#define FPTUN_ETHERTYPE 0x88b5 /* IEEE 802, Local Experimental */
+
 enum fptun_command {
 	FPTUN_BASIC = 1, /* deliver as received on ifindex */
 };

@@ -3,6 +3,7 @@ using FastPathSync.Fpctl.Features.Address;
 using FastPathSync.Fpctl.Features.Instance;
 using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
+using FastPathSync.Fpctl.Features.Policer;
 using FastPathSync.Fpctl.Features.Port;
 using FastPathSync.Fpctl.Features.Route;
 using FastPathSync.Fpctl.Features.Rpc;
@@ -28,6 +29,7 @@ internal static class Commands
         NexthopCommand.Create(),
         NeighbourCommand.Create(),
         VrfCommand.Create(),
+        PolicerCommand.Create(),
         StatisticsCommand.Create(),
         VerifyCommand.Create(),
         RpcCommand.Create(),

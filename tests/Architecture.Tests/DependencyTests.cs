@@ -14,7 +14,7 @@ public sealed class DependencyTests
         ["FpManager"] = ["Fpc", "NetFpc", "SharedMemory", "Linux", "Hosting"],
         ["Hitflags"] = ["SharedMemory", "Netlink", "Linux", "Hosting"],
         ["Fps"] = ["SharedMemory", "Netlink", "Linux", "Hosting"],
-        ["Fpctl"] = ["Packets", "SharedMemory", "Netlink", "Linux", "NetFpc", "Hosting"],
+        ["Fpctl"] = ["Packets", "SharedMemory", "Netlink", "Bpf", "Linux", "NetFpc", "Hosting"], // Bpf, a library: the policer is fpctl's alone, no daemon loads it
         ["Linux"] = [],
         ["Packets"] = [],
         ["Netlink"] = ["Linux"],

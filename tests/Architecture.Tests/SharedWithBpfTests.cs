@@ -91,6 +91,50 @@ public sealed class SharedWithBpfTests
         Assert.Equal(c[1..], addresses.Select(a => (long)LocalAddressFilter.Hash(a)));
     }
 
+    [Fact]
+    public void ThePolicersTablesLieAlike()
+    {
+        AssertSameFields("policer_constants", "PolicerConstants", "token_ns window_ns rate burst per match dport protocol ttl packet_clock");
+        AssertSameFields("policer_key", "PolicerKey", "family source");
+        AssertSameFields("efsm_state", "PolicerFlow", "word forwarded dropped");
+        AssertSameNumbers("PolicerPer", "POLICER_PER_");
+        AssertSameNumbers("PolicerState", "POLICER_");
+        AssertSameNumbers("PolicerMatchBits", "POLICER_MATCH_", except: "All");
+        Assert.Equal(Evaluate("policer_def.h", "POLICER_STATE_BITS")[0], Constant(PolicerType("PolicerFlow"), "StateBits"));
+        Type layout = PolicerType("PolicerLayout");
+        string[] totals = ["Forwarded", "Dropped", "Unmatched", "Untracked"];
+        Assert.Equal(
+            Evaluate("policer_def.h", ["POLICER_FLOWS", .. totals.Select(t => $"POLICER_{t.ToUpperInvariant()}")]),
+            (long[])[Constant(layout, "DefaultFlows"), .. totals.Select(t => Constant(layout, t))]);
+    }
+
+    [Fact]
+    public void TheCarriersFramesAreSentUnderTheProtocolThatThePolicerKnows() => Assert.Equal(
+        Evaluate("fptun_def.h", "FPTUN_ETHERTYPE")[0],
+        BinaryPrimitives.ReverseEndianness((ushort)Constant(FastPathType("FastPathSync.FastPath.Exceptions.Injector"), "NobodysProtocol")));
+
+    /// <summary>Size of the struct and offset of each field; C says token_ns where C# says TokenNs.</summary>
+    private static void AssertSameFields(string c, string name, string fields)
+    {
+        string[] names = fields.Split(' ');
+        Type type = PolicerType(name);
+        Assert.Equal(
+            Evaluate("policer_def.h", [$"sizeof(struct {c})", .. names.Select(f => $"offsetof(struct {c}, {f})")]),
+            (long[])[Marshal.SizeOf(type), .. names.Select(f => (long)Marshal.OffsetOf(type, string.Concat(f.Split('_').Select(w => $"{char.ToUpperInvariant(w[0])}{w[1..]}"))))]);
+        Assert.Equal(names.Length, type.GetFields().Length);
+    }
+
+    private static void AssertSameNumbers(string name, string prefix, string? except = null)
+    {
+        Type type = PolicerType(name);
+        string[] names = [.. Enum.GetNames(type).Where(n => n != except)];
+        Assert.Equal(
+            Evaluate("policer_def.h", [.. names.Select(n => $"{prefix}{n.ToUpperInvariant()}")]),
+            names.Select(n => Convert.ToInt64(Enum.Parse(type, n), CultureInfo.InvariantCulture)));
+    }
+
+    private static Type PolicerType(string name) => Assembly.Load("fpctl").GetType($"FastPathSync.Fpctl.Features.Policer.{name}", throwOnError: true)!;
+
     private static string ReasonOrCount(PassReason reason) =>
         reason == PassReason.Count ? "COUNT" : ReasonNames.Of(reason).Replace('-', '_').ToUpperInvariant();
 

@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using FastPathSync.Fpctl.Features.Address;
 using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
+using FastPathSync.Fpctl.Features.Policer;
 using FastPathSync.Fpctl.Features.Port;
 using FastPathSync.Fpctl.Features.Route;
 using FastPathSync.Fpctl.Features.Rule;
@@ -23,6 +24,7 @@ namespace FastPathSync.Fpctl.Inspection;
 [JsonSerializable(typeof(IEnumerable<NexthopView>))]
 [JsonSerializable(typeof(IEnumerable<NeighbourView>))]
 [JsonSerializable(typeof(IEnumerable<VrfView>))]
+[JsonSerializable(typeof(IEnumerable<PolicerView>))]
 [JsonSerializable(typeof(VerifyReport))]
 [JsonSerializable(typeof(StatisticsSnapshot))]
 internal sealed partial class FpctlJson : JsonSerializerContext;
