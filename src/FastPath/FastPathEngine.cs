@@ -20,35 +20,29 @@ namespace FastPathSync.FastPath;
 /// </summary>
 internal sealed unsafe class FastPathEngine : IDisposable
 {
-    private const uint SmallFrame = 2048, LargeFrame = 4096, FramesPerSocket = 2 * XskSocket.RingSize;
+    private const uint FramesPerSocket = 2 * XskSocket.RingSize;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_aliveWithin = TimeSpan.FromSeconds(5);
 
     /// <summary>fpmd beats ten times a second, and killed it is back within about one: that must not interrupt forwarding.</summary>
     private static readonly TimeSpan s_tablesLimit = TimeSpan.FromSeconds(3);
 
-    /// <summary>Longer than what a worker needs for full RX rings.</summary>
-    private static readonly TimeSpan s_drain = TimeSpan.FromMilliseconds(20);
-
     private readonly FastPathOptions _options;
     private readonly Instance _instance;
     private readonly ILogger _log;
-    private readonly ReinjectionCookie _cookie = ReinjectionCookie.Random();
-    private readonly PortTrailers _trailers = new();
     private readonly List<Umem> _umems = [];
     private readonly List<ForwardingWorker> _workers = [];
-    private readonly List<Port> _ports = [];
     private readonly uint* _second = (uint*)NativeMemory.AlignedAlloc(64, 64);
     private readonly List<ServedVrf> _vrfs = [];
     private Segments? _segments;
     private XdpHeartbeat? _heartbeat;
-    private uint _frameSize;
 
     public FastPathEngine(FastPathOptions options, Instance instance, ILogger log)
     {
         _options = options;
         _instance = instance;
         _log = log;
+        Ports = new ServedPorts(this, options, log);
         Tick();
     }
 
@@ -64,13 +58,23 @@ internal sealed unsafe class FastPathEngine : IDisposable
 
     public ServedVrf Home => _vrfs[0];
 
-    public IReadOnlyList<Port> Ports => _ports;
+    public ServedPorts Ports { get; }
+
+    public ReinjectionCookie Cookie { get; } = ReinjectionCookie.Random();
 
     public IReadOnlyList<ForwardingWorker> Workers => _workers;
 
     public bool PuntThroughTap => _options.PuntThroughTap;
 
-    public int MaxMtu => (int)Umem.MaxFrame(_frameSize) - Port.EthernetHeader;
+    /// <summary>Of all packet frames, as the largest MTU at start needs it.</summary>
+    public uint FrameSize { get; private set; }
+
+    public int MaxMtu => PortCheck.MaxMtu(FrameSize);
+
+    public Umem UmemOf(int worker) => _umems[worker];
+
+    /// <summary>Null while it is not served.</summary>
+    public ServedVrf? VrfOf(string name) => _vrfs.Find(v => v.Name == name);
 
     public void Start(CancellationToken cancellation)
     {
@@ -83,27 +87,21 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
 
         List<int> cpus = ChooseCpus();
-        CheckNames();
+        PortCheck.Names(_options.Ports);
         OpenVrfs();
-        _segments = new Segments(_instance.SupervisorSocket, _options.Workers, _options.Ports.Any(n => n.Vrf.Length > 0));
-        LookAtPorts();
+        _segments = new Segments(_instance.SupervisorSocket, _options.Workers);
+        FrameSize = Ports.Look();
         Synchronize(cancellation);
 
         _heartbeat = new XdpHeartbeat();
         _vrfs.ForEach(Begin);
-        foreach (Port p in _ports)
-        {
-            p.Resume(FastPathStateSegment.Port(_segments.State, p.Id));
-            _trailers.Set(p.Id, p.IfIndex, genericXdp: false);
-        }
-
+        Ports.Resume();
         for (int w = 0; w < _options.Workers; w++)
         {
-            uint sockets = (uint)_ports.Sum(p => Math.Max(1, QueuesOf(p, w))); // one that is missing now may come
-            _umems.Add(new Umem(w, _options.Frames > 0 ? (uint)_options.Frames : sockets * FramesPerSocket, _frameSize));
+            _umems.Add(new Umem(w, _options.Frames > 0 ? (uint)_options.Frames : Ports.SocketsOf(w) * FramesPerSocket, FrameSize));
         }
 
-        _ports.Where(p => !p.Gone).ToList().ForEach(BindSockets);
+        Ports.All.Where(p => !p.Gone).ToList().ForEach(Ports.Bind);
         CompiledCode.Prepare(typeof(ForwardingWorker).Assembly, typeof(Fib4Reader).Assembly, typeof(InternetChecksum).Assembly);
         for (int w = 0; w < _options.Workers; w++)
         {
@@ -113,7 +111,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         _heartbeat.Watch(_workers.Count);
         WaitForWorkers();
         FollowManager();
-        foreach (Port p in _ports)
+        foreach (Port p in Ports.All)
         {
             if (p.Gone)
             {
@@ -121,8 +119,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
                 continue;
             }
 
-            Attach(p);
-            _log.LogInformation("port {Port} up: {Mode} XDP, {Queues} queues, MTU {Mtu}", p.Configured, p.Mode, p.Queues, p.Mtu);
+            Ports.Attach(p);
         }
     }
 
@@ -153,7 +150,10 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
-    /// <summary>What the XDP program lets through to workers: nothing while the port's packets are Linux's.</summary>
+    /// <summary>
+    /// What the XDP program lets through to workers: nothing while the port's packets are Linux's, or the tables don't say yet what
+    /// holds for it.
+    /// </summary>
     public Admission Admission(Port p)
     {
         VrfState* v = p.Vrf!.Segments.State;
@@ -163,21 +163,10 @@ internal sealed unsafe class FastPathEngine : IDisposable
             passed |= Families.Ipv6; // fpmd keeps no IPv6 routes
         }
 
-        bool nothing = !TablesKept || (passed & Families.Both) == Families.Both || p.Mtu > MaxMtu;
+        bool named = Volatile.Read(ref v->PortIfIndex[p.Id]) == p.IfIndex;
+        bool nothing = !TablesKept || !named || (passed & Families.Both) == Families.Both || p.Mtu > MaxMtu;
         return new Admission(nothing ? 0 : (uint)(p.Mtu + Port.EthernetHeader), passed);
     }
-
-    /// <summary>Makes the sockets of a port, each in its worker's UMEM, and posts nothing: workers do that.</summary>
-    public void BindSockets(Port p) => p.Vrf!.Inside(() =>
-    {
-        for (int q = 0; q < p.Queues; q++)
-        {
-            int worker = q % _umems.Count;
-            p.Bindings.Add(new XskBinding(_umems[worker], p.Name, p.IfIndex, q, p.Id, p.Vrf.TablesOf(worker), p.Vrf.InjectorOf(worker)));
-        }
-
-        return true;
-    });
 
     /// <summary>Begins to serve a VRF that is missing, if it is there now with its tables.</summary>
     public ServedVrf? TryServe(string name)
@@ -207,7 +196,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
 
         _vrfs.Add(vrf);
-        foreach (Port p in _ports.Where(p => p.Configured.Vrf == name))
+        foreach (Port p in Ports.All.Where(p => p.Configured.Vrf == name))
         {
             p.Vrf = vrf;
         }
@@ -218,23 +207,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     /// <summary>Lets go of a VRF: its ports are Gone, and nothing of ours keeps its namespace alive.</summary>
     public void Leave(ServedVrf vrf)
     {
-        List<Port> ports = [.. _ports.Where(p => p.Vrf == vrf)];
-        foreach (Port p in ports.Where(p => !p.Gone))
-        {
-            p.Vanish(FastPathStateSegment.Port(Segments.State, p.Id));
-        }
-
-        if (!ExchangeSockets())
-        {
-            throw new InvalidOperationException($"VRF {vrf.Name}: a worker does not let go of its sockets");
-        }
-
-        foreach (Port p in ports)
-        {
-            p.CloseSockets();
-            p.Vrf = null;
-        }
-
+        Ports.Leave(vrf);
         _vrfs.Remove(vrf);
         Close(vrf);
     }
@@ -249,102 +222,17 @@ internal sealed unsafe class FastPathEngine : IDisposable
         }
     }
 
-    /// <summary>Makes the workers use the sockets of the ports that are there.</summary>
-    public bool ExchangeSockets()
-    {
-        bool all = true;
-        foreach (ForwardingWorker w in _workers)
-        {
-            all &= w.Exchange(SetOf(w.Id), TimeSpan.FromSeconds(1));
-        }
-
-        return all;
-    }
-
-    /// <summary>The interface of a Gone port is there again: serves it.</summary>
-    public void Revive(Port p)
-    {
-        p.Look(p.Vrf!.Devices);
-        p.Return();
-        try
-        {
-            CheckQueues(p);
-            BindSockets(p);
-            _trailers.Set(p.Id, p.IfIndex, genericXdp: false);
-            if (!ExchangeSockets())
-            {
-                throw new InvalidOperationException("a worker does not take its new sockets");
-            }
-
-            Attach(p);
-        }
-        catch
-        {
-            p.Vanish(FastPathStateSegment.Port(Segments.State, p.Id));
-            if (ExchangeSockets())
-            {
-                p.CloseSockets();
-            }
-
-            throw;
-        }
-    }
-
     public void Dispose()
     {
-        _ports.ForEach(p => p.Detach());
-        if (_workers.Count != 0)
-        {
-            Thread.Sleep(s_drain); // what XDP had redirected before is still forwarded
-        }
-
+        Ports.DetachAll();
         _workers.ForEach(w => w.Dispose());
-        _ports.ForEach(p => p.Dispose());
+        Ports.Dispose();
         _umems.ForEach(u => u.Dispose());
         _vrfs.ForEach(Close);
         _vrfs.Clear();
         _heartbeat?.Dispose();
         _segments?.Dispose();
-        _trailers.Dispose();
         NativeMemory.AlignedFree(_second);
-    }
-
-    private void Attach(Port p)
-    {
-        if (p.Attach(_options.Mode, p.Vrf!.Devices, Admission(p)) is string reason)
-        {
-            _log.LogWarning("generic XDP taken: {Cause}", reason);
-        }
-
-        if (p.Mode == PortMode.Generic && p.Vrf.Devices.MergesReceived(p.Name))
-        {
-            _log.LogWarning(
-                "port {Port}: GRO is on; in generic mode small packets that it merges are forwarded as one: switch it off with 'ethtool -K {Name} gro off'", p.Configured, p.Name);
-        }
-    }
-
-    /// <summary>Queue q of each port is served by worker q mod workers.</summary>
-    private int QueuesOf(Port p, int worker) => (p.Queues - worker + _options.Workers - 1) / _options.Workers;
-
-    private SocketSet SetOf(int worker) =>
-        new([.. _ports.Where(p => !p.Gone).SelectMany(p => p.Bindings).Where(b => b.Queue % _options.Workers == worker)]);
-
-    private void CheckNames()
-    {
-        if (_options.Ports.Count == 0)
-        {
-            throw new DaemonStartException(Errno.EINVAL, "no port: give at least one with --port [VRF/]IF");
-        }
-
-        if (_options.Ports.Count > Capacities.Ports)
-        {
-            throw new DaemonStartException(Errno.E2BIG, $"{_options.Ports.Count} ports: at most {Capacities.Ports} can be served");
-        }
-
-        if (_options.Ports.GroupBy(n => n).FirstOrDefault(g => g.Count() > 1) is { } twice)
-        {
-            throw new DaemonStartException(Errno.EEXIST, $"port {twice.Key} is given twice; give each port once");
-        }
     }
 
     /// <summary>The home VRF always: what concerns the whole instance is in its tables.</summary>
@@ -356,80 +244,6 @@ internal sealed unsafe class FastPathEngine : IDisposable
             {
                 _vrfs.Add(vrf);
             }
-        }
-    }
-
-    /// <summary>All that can be said about the ports before anything is made.</summary>
-    private void LookAtPorts()
-    {
-        _frameSize = SmallFrame;
-        foreach ((int id, PortName name) in _options.Ports.Index())
-        {
-            Port p = new(id, name, _trailers, _cookie) { Vrf = _vrfs.Find(v => v.Name == name.Vrf) };
-            _ports.Add(p);
-            if (!IsThere(p))
-            {
-                p.BeginGone();
-                continue;
-            }
-
-            if (p.Mtu + Port.EthernetHeader > Umem.MaxFrame(LargeFrame))
-            {
-                throw new DaemonStartException(
-                    Errno.EMSGSIZE,
-                    $"port {p.Configured}: its MTU {p.Mtu} does not fit a packet frame (largest: {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}); lower it with 'ip link set dev {p.Name} mtu {Umem.MaxFrame(LargeFrame) - Port.EthernetHeader}'");
-            }
-
-            CheckQueues(p);
-            if (p.Mtu + Port.EthernetHeader > Umem.MaxFrame(SmallFrame))
-            {
-                _frameSize = LargeFrame;
-            }
-        }
-    }
-
-    /// <summary>Looks at the interface of a port. It may be missing if a fast path before us served it: it has vanished meanwhile.</summary>
-    private bool IsThere(Port p)
-    {
-        bool served = p.WasServed(FastPathStateSegment.Port(Segments.State, p.Id));
-        if (p.Vrf is null)
-        {
-            return served ? false : throw new DaemonStartException(
-                Errno.ENOENT, $"port {p.Configured}: there is no VRF (network namespace) {p.Configured.Vrf} in {NetworkNamespace.Directory}; `ip netns list` shows those there are");
-        }
-
-        try
-        {
-            p.Look(p.Vrf.Devices);
-            return true;
-        }
-        catch (DaemonStartException e) when (served && e.ErrorNumber == Errno.ENODEV)
-        {
-            return false;
-        }
-    }
-
-    private void CheckQueues(Port p)
-    {
-        if (p.Queues > XdpLayout.MaxQueues)
-        {
-            throw new DaemonStartException(
-                Errno.E2BIG, $"port {p.Configured} has {p.Queues} receive queues; at most {XdpLayout.MaxQueues} of a port can be served: give it fewer (ethtool -L {p.Name} combined {XdpLayout.MaxQueues}, or rx {XdpLayout.MaxQueues})");
-        }
-
-        if (p.Queues < _options.Workers)
-        {
-            throw new DaemonStartException(
-                Errno.EINVAL,
-                $"port {p.Configured} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs a queue of every port: use --workers {Math.Min(p.Queues, p.TransmitQueues)}, or give the port more queues (ethtool -L {p.Name} rx {_options.Workers} tx {_options.Workers}, or combined {_options.Workers})");
-        }
-
-        // The kernel sends nothing for a socket on a queue that has no transmit side (__xsk_generic_xmit: ENXIO).
-        if (p.TransmitQueues < _options.Workers)
-        {
-            throw new DaemonStartException(
-                Errno.EINVAL,
-                $"port {p.Configured} has {p.TransmitQueues} transmit queue{(p.TransmitQueues == 1 ? "" : "s")} for {_options.Workers} workers; each worker needs one of its own: use --workers {p.TransmitQueues}, or give the port more (ethtool -L {p.Name} tx {_options.Workers})");
         }
     }
 
@@ -486,7 +300,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     }
 
     private void Begin(ServedVrf vrf) =>
-        vrf.Begin(Heartbeat, _cookie, _trailers, _options.PuntThroughTap, _options.Workers, TablesOf);
+        vrf.Begin(Heartbeat, Cookie, Ports.Trailers, _options.PuntThroughTap, _options.Workers, TablesOf);
 
     /// <summary>What a worker reads, and the counters that it writes.</summary>
     private WorkerTables TablesOf(VrfTableSet s, int worker)
@@ -516,7 +330,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     {
         Segment own = Segments.Workers[id];
         ForwardingWorker w = new(
-            id, cpu, _umems[id], SetOf(id), WorkerSegment.Port(own, 0), WorkerSegment.State(own), Heartbeat.Beat(id), _options.Spin);
+            id, cpu, _umems[id], Ports.SetOf(id), WorkerSegment.Port(own, 0), WorkerSegment.State(own), Heartbeat.Beat(id), _options.Spin);
         _workers.Add(w);
         w.Start();
     }

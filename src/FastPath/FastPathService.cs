@@ -25,7 +25,7 @@ internal sealed class FastPathService(
             context.Supervisor.OnReconnected(_engine.Segments.Keep);
             _control = new ControlLoop(_engine, log, Fail);
             _control.Start();
-            _server = new NetFpcServer(context.Instance.NetFpcSocket, new PortMtuService(_engine), cause => log.LogWarning("netfpc peer disconnected: {Cause}", cause));
+            _server = new NetFpcServer(context.Instance.NetFpcSocket, new PortService(_engine), cause => log.LogWarning("netfpc peer disconnected: {Cause}", cause));
         }
         catch (Bpf.BpfException e)
         {
@@ -43,7 +43,7 @@ internal sealed class FastPathService(
             };
         }
 
-        context.Ready($"forwarding on {_engine.Ports.Count} ports with {options.Workers} worker{(options.Workers == 1 ? "" : "s")}");
+        context.Ready($"forwarding on {_engine.Ports.All.Count} ports with {options.Workers} worker{(options.Workers == 1 ? "" : "s")}");
         return Task.CompletedTask;
     }
 

@@ -67,9 +67,9 @@ public sealed unsafe class ForwardingState
         Rules = new RuleStore(segments.Rule, _vrf, Interfaces, new RuleGaps(Demotions), Reclaimer, (RuleFamily.Ipv4, Routes), (RuleFamily.Ipv6, Routes6));
         Routes.CloseUnrequired();
         Nexthops.FreeUnreferenced();
-        Demotions.Publish();
         SuspectSources();
         Settings.PublishPorts();
+        Demotions.Publish();
         DemoteIncomplete();
     }
 
@@ -568,11 +568,14 @@ public sealed unsafe class ForwardingState
         }
     }
 
-    /// <summary>Ports, addresses or demotions may have changed: the fast path's control thread shall look.</summary>
+    /// <summary>
+    /// Ports, addresses or demotions may have changed: the fast path's control thread shall look. What holds for a port stands there
+    /// before its ifindex does (Demotions.Publish), which lets its packets in.
+    /// </summary>
     private void Changed()
     {
-        Demotions.Publish();
         Settings.PublishPorts();
+        Demotions.Publish();
         Volatile.Write(ref _vrf->Change, _vrf->Change + 1);
     }
 }

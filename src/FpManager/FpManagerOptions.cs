@@ -5,7 +5,7 @@ namespace FastPathSync.FpManager;
 
 public sealed class FpManagerOptions
 {
-    /// <summary>The interfaces the fast path serves; the index is the PortId.</summary>
+    /// <summary>The interfaces the fast path serves; the index is the PortId, PortName.None where one is free.</summary>
     public IReadOnlyList<PortName> Ports { get; private set; } = [];
 
     /// <summary>"ADDRESS:PORT", or null.</summary>

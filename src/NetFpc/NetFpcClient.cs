@@ -38,9 +38,19 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
         return Call(NetFpcCall.GetPortMtu, request, PortMtuReply.Parser, $"ifindex {ifindex}");
     }
 
+    /// <param name="port">PortId.</param>
+    /// <param name="name">[VRF/]IF</param>
+    /// <returns>False: the tables of its VRF are not there yet; to be repeated.</returns>
+    public bool AddPort(uint port, string name) => Call(NetFpcCall.AddPort, new AddPort { Port = port, Name = name }, AddPortReply.Parser, $"port {name}").Served;
+
+    public void DeletePort(uint port) => Call(NetFpcCall.DeletePort, new DeletePort { Port = port }, DeletePortReply.Parser, $"port {port}");
+
+    public IReadOnlyList<PortInfo> ListPorts() => Call(NetFpcCall.ListPorts, new ListPorts(), PortList.Parser, "fastpath").Ports;
+
     public void Dispose() => _socket?.Dispose();
 
-    /// <exception cref="LinuxException">The fast path refused, did not answer in time (ETIMEDOUT) or is not there.</exception>
+    /// <exception cref="NetFpcRefusedException">The fast path can't do it.</exception>
+    /// <exception cref="LinuxException">It did not answer in time (ETIMEDOUT), or is not there.</exception>
     private T Call<T>(NetFpcCall call, IMessage request, MessageParser<T> parser, string subject)
         where T : IMessage<T>
     {
@@ -51,6 +61,13 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
             NetFpcStream.Send(s, new NetFpcHeader(false, call, id, 0, 0), request.ToByteArray());
             while (NetFpcStream.TryReceive(s, out NetFpcHeader h, out byte[] body))
             {
+                if (h.SpokenVersion != NetFpcHeader.Version)
+                {
+                    Drop();
+                    throw new NetFpcRefusedException(
+                        Errno.EPROTONOSUPPORT, $"the fast path speaks NETFPC version {h.SpokenVersion}, not {NetFpcHeader.Version}: use the fpctl of the same release, or start the instance anew");
+                }
+
                 if (!h.Reply || h.Id != id)
                 {
                     continue; // the late answer to a call that timed out
@@ -58,7 +75,7 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
 
                 return h.ErrorNumber == 0
                     ? parser.ParseFrom(body)
-                    : throw new LinuxException(h.ErrorNumber, $"NETFPC {call}", $"{subject} ({Encoding.UTF8.GetString(body)})");
+                    : throw new NetFpcRefusedException(h.ErrorNumber, Encoding.UTF8.GetString(body));
             }
 
             throw new LinuxException(Errno.ECONNRESET, $"NETFPC {call}", subject);

@@ -9,6 +9,9 @@ public enum NetFpcCall : ushort
     Ping = 1,
     SetPortMtu = 2,
     GetPortMtu = 3,
+    AddPort = 4,
+    DeletePort = 5,
+    ListPorts = 6,
 }
 
 /// <summary>A peer that does not speak NETFPC: it is disconnected.</summary>
@@ -16,17 +19,21 @@ public sealed class NetFpcProtocolException(string reason) : Exception(reason);
 
 /// <summary>
 /// The 16 bytes before every NETFPC body, big-endian: {version u8, reply u8, call u16, id u32, length u32, errno i32}.
-/// A reply repeats call and id; with errno other than 0 its body is the error's text (UTF-8).
+/// A reply repeats call and id; with errno other than 0 its body is the error's text (UTF-8). These 16 bytes are the same in every
+/// version: a call of another version is answered by a failure (EPROTONOSUPPORT) in the server's own.
 /// </summary>
 public readonly record struct NetFpcHeader(bool Reply, NetFpcCall Call, uint Id, uint Length, int ErrorNumber)
 {
+    /// <summary>Of the sender.</summary>
+    public byte SpokenVersion { get; init; } = Version;
+
     public const int Size = 16;
     public const byte Version = 1;
     public const uint MaxLength = 64 << 10;
 
     public void Write(Span<byte> destination)
     {
-        destination[0] = Version;
+        destination[0] = SpokenVersion;
         destination[1] = Reply ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteUInt16BigEndian(destination[2..], (ushort)Call);
         BinaryPrimitives.WriteUInt32BigEndian(destination[4..], Id);
@@ -34,10 +41,10 @@ public readonly record struct NetFpcHeader(bool Reply, NetFpcCall Call, uint Id,
         BinaryPrimitives.WriteInt32BigEndian(destination[12..], ErrorNumber);
     }
 
-    /// <exception cref="NetFpcProtocolException">Wrong version or an absurd length.</exception>
+    /// <exception cref="NetFpcProtocolException">Neither call nor reply, or an absurd length.</exception>
     public static NetFpcHeader Parse(ReadOnlySpan<byte> source)
     {
-        if (source[0] != Version || source[1] > 1)
+        if (source[0] == 0 || source[1] > 1)
         {
             throw new NetFpcProtocolException($"version {source[0]}, kind {source[1]}");
         }
@@ -47,7 +54,10 @@ public readonly record struct NetFpcHeader(bool Reply, NetFpcCall Call, uint Id,
             (NetFpcCall)BinaryPrimitives.ReadUInt16BigEndian(source[2..]),
             BinaryPrimitives.ReadUInt32BigEndian(source[4..]),
             BinaryPrimitives.ReadUInt32BigEndian(source[8..]),
-            BinaryPrimitives.ReadInt32BigEndian(source[12..]));
+            BinaryPrimitives.ReadInt32BigEndian(source[12..]))
+        {
+            SpokenVersion = source[0],
+        };
         return h.Length <= MaxLength ? h : throw new NetFpcProtocolException($"a body of {h.Length} bytes (at most {MaxLength})");
     }
 }

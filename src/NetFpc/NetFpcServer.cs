@@ -6,7 +6,7 @@ using Google.Protobuf;
 
 namespace FastPathSync.NetFpc;
 
-/// <summary>What the fast path does for its callers. Throwing LinuxException answers with its errno and text.</summary>
+/// <summary>What the fast path does for its callers. Throwing NetFpcRefusedException or LinuxException answers with its errno and text.</summary>
 public interface INetFpcService
 {
     PingReply Ping(Ping request);
@@ -14,6 +14,12 @@ public interface INetFpcService
     PortMtuReply SetPortMtu(SetPortMtu request);
 
     PortMtuReply GetPortMtu(GetPortMtu request);
+
+    AddPortReply AddPort(AddPort request);
+
+    DeletePortReply DeletePort(DeletePort request);
+
+    PortList ListPorts(ListPorts request);
 }
 
 /// <summary>Serves NETFPC on a UNIX socket: a thread that accepts, and one per connection.</summary>
@@ -66,6 +72,13 @@ public sealed class NetFpcServer : IDisposable
                         throw new NetFpcProtocolException("a reply to a server");
                     }
 
+                    if (h.SpokenVersion != NetFpcHeader.Version)
+                    {
+                        string line = $"the fast path speaks NETFPC version {NetFpcHeader.Version}, not {h.SpokenVersion}: use the fpctl of the same release, or start the instance anew";
+                        NetFpcStream.Send(peer, new NetFpcHeader(true, h.Call, h.Id, 0, Errno.EPROTONOSUPPORT), Encoding.UTF8.GetBytes(line));
+                        throw new NetFpcProtocolException($"version {h.SpokenVersion}");
+                    }
+
                     (int errno, byte[] answer) = Answer(h.Call, body);
                     NetFpcStream.Send(peer, new NetFpcHeader(true, h.Call, h.Id, 0, errno), answer);
                 }
@@ -90,9 +103,16 @@ public sealed class NetFpcServer : IDisposable
                 NetFpcCall.Ping => _service.Ping(Ping.Parser.ParseFrom(body)),
                 NetFpcCall.SetPortMtu => _service.SetPortMtu(SetPortMtu.Parser.ParseFrom(body)),
                 NetFpcCall.GetPortMtu => _service.GetPortMtu(GetPortMtu.Parser.ParseFrom(body)),
+                NetFpcCall.AddPort => _service.AddPort(AddPort.Parser.ParseFrom(body)),
+                NetFpcCall.DeletePort => _service.DeletePort(DeletePort.Parser.ParseFrom(body)),
+                NetFpcCall.ListPorts => _service.ListPorts(ListPorts.Parser.ParseFrom(body)),
                 _ => throw new LinuxException(Errno.EOPNOTSUPP, "NETFPC", $"call {(ushort)call} is not known to this version"),
             };
             return (0, reply.ToByteArray());
+        }
+        catch (NetFpcRefusedException e)
+        {
+            return (e.ErrorNumber, Encoding.UTF8.GetBytes(e.Message));
         }
         catch (LinuxException e)
         {

@@ -19,13 +19,14 @@ public sealed class NetFpcTests : IDisposable
         using NetFpcClient client = new(_path, TimeSpan.FromSeconds(2));
         Assert.Equal(7, client.Ping().Pid);
         Assert.Equal((1400u, 1778u), (client.SetPortMtu(3, 1400).Mtu, client.GetPortMtu(3).MaxMtu));
+        Assert.Equal((true, false, "blue/r0"), (client.AddPort(3, "blue/r0"), client.AddPort(4, "blue/r1"), Assert.Single(client.ListPorts()).Name));
     }
 
     [Fact]
     public void RefusalComesBackWithErrnoAndTextAndTheConnectionLives()
     {
         using NetFpcClient client = new(_path, TimeSpan.FromSeconds(2));
-        LinuxException e = Assert.Throws<LinuxException>(() => client.SetPortMtu(3, 9000));
+        NetFpcRefusedException e = Assert.Throws<NetFpcRefusedException>(() => client.SetPortMtu(3, 9000));
         Assert.Equal(Errno.EMSGSIZE, e.ErrorNumber);
         Assert.Contains("9000 is over 1778", e.Message, StringComparison.Ordinal);
         Assert.Equal(7, client.Ping().Pid);
@@ -41,6 +42,22 @@ public sealed class NetFpcTests : IDisposable
         using NetFpcClient client = new(path, TimeSpan.FromMilliseconds(100));
         Assert.Equal(Errno.ETIMEDOUT, Assert.Throws<LinuxException>(() => client.Ping()).ErrorNumber);
         File.Delete(path);
+    }
+
+    [Fact]
+    public void ACallOfAnotherVersionIsAnsweredByAClearFailure()
+    {
+        using Socket s = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { ReceiveTimeout = 2000 };
+        s.Connect(new UnixDomainSocketEndPoint(_path));
+        byte[] call = new byte[NetFpcHeader.Size];
+        new NetFpcHeader(false, NetFpcCall.Ping, 5, 0, 0) { SpokenVersion = 9 }.Write(call);
+        s.Send(call);
+        byte[] reply = new byte[512];
+        int n = s.Receive(reply);
+        NetFpcHeader h = NetFpcHeader.Parse(reply);
+        Assert.Equal((true, 5u, Errno.EPROTONOSUPPORT, NetFpcHeader.Version), (h.Reply, h.Id, h.ErrorNumber, h.SpokenVersion));
+        Assert.Contains("speaks NETFPC version 1, not 9", System.Text.Encoding.UTF8.GetString(reply, NetFpcHeader.Size, n - NetFpcHeader.Size), StringComparison.Ordinal);
+        Assert.Equal(0, s.Receive(reply));
     }
 
     [Fact]
@@ -84,6 +101,12 @@ public sealed class NetFpcTests : IDisposable
             _mtu = request.Mtu <= 1778 ? request.Mtu : throw new LinuxException(Errno.EMSGSIZE, "MTU", $"{request.Mtu} is over 1778");
             return new PortMtuReply { Mtu = _mtu, MaxMtu = 1778 };
         }
+
+        public AddPortReply AddPort(AddPort request) => new() { Served = request.Port == 3 };
+
+        public DeletePortReply DeletePort(DeletePort request) => new();
+
+        public PortList ListPorts(ListPorts request) => new() { Ports = { new PortInfo { Port = 3, Name = "blue/r0" } } };
 
         public PortMtuReply GetPortMtu(GetPortMtu request) => new() { Mtu = _mtu, MaxMtu = 1778 };
     }

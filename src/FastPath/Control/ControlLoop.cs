@@ -36,7 +36,6 @@ internal sealed unsafe class ControlLoop : IDisposable
         FastPathState* s = FastPathStateSegment.State(engine.Segments.State);
         s->Pid = Libc.getpid();
         s->StartedAt = MonotonicClock.Nanoseconds;
-        s->PortCount = (uint)engine.Ports.Count;
         s->WorkerCount = (uint)engine.Workers.Count;
         s->PuntThroughTap = engine.PuntThroughTap ? 1u : 0u;
         foreach (ServedVrf v in engine.Vrfs)
@@ -113,7 +112,7 @@ internal sealed unsafe class ControlLoop : IDisposable
     {
         vrf.Seen = Volatile.Read(ref vrf.Segments.State->Change);
         LocalAddresses.Push(vrf.Segments.Address, vrf.Xdp);
-        foreach (Port p in _engine.Ports)
+        foreach (Port p in _engine.Ports.All)
         {
             if (p.Vrf == vrf && !p.Gone && p.Refresh(vrf.Devices))
             {
@@ -143,7 +142,7 @@ internal sealed unsafe class ControlLoop : IDisposable
             return;
         }
 
-        foreach (string name in _engine.Ports.Where(p => p.Vrf is null).Select(p => p.Configured.Vrf).Distinct().ToList())
+        foreach (string name in _engine.Ports.All.Where(p => p.Vrf is null).Select(p => p.Configured.Vrf).Distinct().ToList())
         {
             try
             {
@@ -189,7 +188,7 @@ internal sealed unsafe class ControlLoop : IDisposable
 
     private void FollowInterfaces(bool revive)
     {
-        foreach (Port p in _engine.Ports)
+        foreach (Port p in _engine.Ports.All)
         {
             if (p.Gone)
             {
@@ -201,13 +200,7 @@ internal sealed unsafe class ControlLoop : IDisposable
             else if (!p.Refresh(p.Vrf!.Devices))
             {
                 _log.LogWarning("port {Port}: its interface has vanished", p.Configured);
-                p.Vanish(FastPathStateSegment.Port(_engine.Segments.State, p.Id));
-                if (!_engine.ExchangeSockets())
-                {
-                    throw new InvalidOperationException($"port {p.Configured}: a worker does not let go of its sockets");
-                }
-
-                p.CloseSockets();
+                _engine.Ports.Release([p]);
             }
             else
             {
@@ -220,8 +213,7 @@ internal sealed unsafe class ControlLoop : IDisposable
     {
         try
         {
-            _engine.Revive(p);
-            _log.LogInformation("port {Port} is back: {Mode} XDP, {Queues} queues", p.Configured, p.Mode, p.Queues);
+            _engine.Ports.Revive(p);
         }
         catch (Exception e) when (e is Hosting.DaemonStartException or LinuxException or Bpf.BpfException)
         {
@@ -231,12 +223,13 @@ internal sealed unsafe class ControlLoop : IDisposable
 
     private void Publish()
     {
-        foreach (Port p in _engine.Ports)
+        foreach (Port p in _engine.Ports.All)
         {
             p.Publish(FastPathStateSegment.Port(_engine.Segments.State, p.Id), p.Vrf?.Devices, (uint)_engine.MaxMtu);
         }
 
         FastPathState* s = FastPathStateSegment.State(_engine.Segments.State);
+        s->PortCount = _engine.Ports.IdCount;
         s->Forwarding = _engine.Heartbeat.Alive && _engine.TablesKept ? 1u : 0u;
         ulong injected = _injectedBefore, invalid = _invalidBefore;
         foreach (ServedVrf v in _engine.Vrfs)

@@ -13,20 +13,13 @@ internal sealed unsafe class Segments : IDisposable
     private readonly List<Segment> _all = [];
     private readonly Lock _lock = new();
     private readonly List<VrfTableSet> _vrfs = [];
-    private readonly Segment? _directory;
+    private Segment? _directory;
 
-    /// <param name="directory">Whether VRFs other than the home VRF are served.</param>
-    public Segments(string storeSocket, int workers, bool directory)
+    public Segments(string storeSocket, int workers)
     {
         _store = new SegmentStore(storeSocket);
         try
         {
-            if (directory)
-            {
-                _directory = _store.GetSegment(SegmentNames.VrfDirectory, SegmentKind.VrfDirectory, writable: false, s_patience);
-                _all.Add(_directory);
-            }
-
             State = Own(SegmentNames.FastPathState, SegmentKind.FastPathState, Capacities.Ports, FastPathStateSegment.BodyLength);
             Workers = [.. Enumerable.Range(0, workers).Select(i => Own(SegmentNames.Worker(i), SegmentKind.Worker, Capacities.Ports, WorkerSegment.BodyLength))];
         }
@@ -117,12 +110,12 @@ internal sealed unsafe class Segments : IDisposable
 
     private VrfRecord? Find(string vrf)
     {
-        if (_directory is null)
+        if ((_directory ??= OpenDirectory()) is not Segment directory)
         {
             return null;
         }
 
-        RecordTableReader<VrfRecord> records = VrfDirectorySegment.Reader(_directory);
+        RecordTableReader<VrfRecord> records = VrfDirectorySegment.Reader(directory);
         for (int i = VrfDirectorySegment.Home + 1; i < records.HighWater; i++)
         {
             if (records.TryRead(i, out VrfRecord r) && r.Ports > 0 && r.Name.ToString() == vrf)
@@ -132,6 +125,21 @@ internal sealed unsafe class Segments : IDisposable
         }
 
         return null;
+    }
+
+    /// <summary>Asked for when the first VRF other than the home VRF is to be served.</summary>
+    private Segment? OpenDirectory()
+    {
+        Segment? found = _store.TryGetSegment(SegmentNames.VrfDirectory, SegmentKind.VrfDirectory, writable: false);
+        if (found is not null)
+        {
+            lock (_lock)
+            {
+                _all.Add(found);
+            }
+        }
+
+        return found;
     }
 
     private VrfTableSet Attach(string vrf, ulong epoch, TimeSpan patience)

@@ -77,6 +77,15 @@ internal sealed unsafe class NetDevice : IDisposable
         return Libc.ioctl(_socket.Number, Libc.SIOCETHTOOL, &r) < 0 ? "" : Marshal.PtrToStringUTF8((nint)d.driver) ?? "";
     }
 
+    /// <summary>Of the multicast groups that the interface listens to, their MAC addresses; in the namespace of the calling thread.</summary>
+    public static List<byte[]> MulticastGroups(string name) =>
+    [
+        .. File.ReadLines("/proc/thread-self/net/dev_mcast")
+            .Select(l => l.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)) // index, name, users, global users, address
+            .Where(w => w.Length == 5 && w[1] == name)
+            .Select(w => Convert.FromHexString(w[4])),
+    ];
+
     /// <summary>Whether GRO is on.</summary>
     public bool MergesReceived(string name)
     {

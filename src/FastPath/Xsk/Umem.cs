@@ -6,6 +6,9 @@ namespace FastPathSync.FastPath.Xsk;
 /// <summary>A worker's packet memory: frames of one size, shared by all its sockets, so that forwarding hands over an address.</summary>
 internal sealed unsafe class Umem : IDisposable
 {
+    /// <summary>The frame sizes there are: what the largest MTU at start asks for.</summary>
+    public const uint SmallFrame = 2048, LargeFrame = 4096;
+
     private const nuint HugePage = 2 << 20;
 
     /// <summary>

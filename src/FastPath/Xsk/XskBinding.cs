@@ -49,6 +49,14 @@ internal sealed unsafe class XskBinding : IDisposable
     /// <summary>The device went away under the socket: the kernel has unbound it, it can share its UMEM no more.</summary>
     public bool Gone { get; set; }
 
+    /// <summary>
+    /// Any thread: the RX ring is empty, and each packet that the kernel took from the TX ring has come back through the completion ring.
+    /// (What it hasn't taken, the device being down, can be taken back.)
+    /// </summary>
+    public bool IsIdle =>
+        Volatile.Read(ref *_socket->Rx.Producer) == Volatile.Read(ref *_socket->Rx.Consumer)
+        && Volatile.Read(ref *_socket->Tx.Consumer) == Volatile.Read(ref *_socket->Completion.Consumer);
+
     public Libc.xdp_statistics Statistics()
     {
         Libc.xdp_statistics s;

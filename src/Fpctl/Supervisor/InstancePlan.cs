@@ -8,12 +8,17 @@ namespace FastPathSync.Fpctl.Supervisor;
 /// <param name="Stage">Daemons of a stage are started at once, when all of the stage before are ready (first start only).</param>
 /// <param name="StopFirst">Stopped, and waited for, before the others.</param>
 /// <param name="Notifies">Sends READY=1; otherwise it counts as ready once started.</param>
-internal sealed record DaemonPlan(string Name, string Program, IReadOnlyList<string> Arguments, int Stage, bool StopFirst = false, bool Notifies = true);
+/// <param name="TakesPorts">The plan's ports follow its arguments.</param>
+internal sealed record DaemonPlan(
+    string Name, string Program, IReadOnlyList<string> Arguments, int Stage, bool StopFirst = false, bool Notifies = true, bool TakesPorts = false);
 
-/// <summary>instance.json: what `fpctl start` was asked for, and what the supervisor is to run. Written once.</summary>
+/// <summary>
+/// instance.json: what `fpctl start` was asked for, and what the supervisor is to run. Written by `fpctl start`, and by the
+/// supervisor when ports are added or deleted.
+/// </summary>
 /// <param name="Schema">The layout version of shared memory (SegmentHeader.CurrentLayoutVersion) of the programs that were started.</param>
 /// <param name="NetworkNamespace">Inode of /proc/self/ns/net.</param>
-/// <param name="Ports">[VRF/]IF, by PortId.</param>
+/// <param name="Ports">[VRF/]IF, by PortId; empty where an id is free.</param>
 internal sealed record InstancePlan(
     uint Schema,
     string Instance,
@@ -22,6 +27,42 @@ internal sealed record InstancePlan(
     IReadOnlyList<string> Ports,
     IReadOnlyList<DaemonPlan> Daemons)
 {
+    /// <summary>With a port more, under the lowest id that is free.</summary>
+    public InstancePlan With(string port)
+    {
+        List<string> ports = [.. Ports];
+        int free = ports.IndexOf("");
+        if (free < 0)
+        {
+            ports.Add(port);
+        }
+        else
+        {
+            ports[free] = port;
+        }
+
+        return this with { Ports = ports };
+    }
+
+    /// <summary>Without a port; the others keep their ids.</summary>
+    public InstancePlan Without(string port)
+    {
+        List<string> ports = [.. Ports.Select(p => p == port ? "" : p)];
+        while (ports is [.., ""])
+        {
+            ports.RemoveAt(ports.Count - 1);
+        }
+
+        return this with { Ports = ports };
+    }
+
+    public string? NameOf(int port) => port < Ports.Count ? Ports[port] : null;
+
+    public IEnumerable<(int Id, string Name)> Named() => Ports.Index().Where(p => p.Item.Length > 0);
+
+    public IReadOnlyList<string> ArgumentsOf(DaemonPlan daemon) =>
+        daemon.TakesPorts ? [.. daemon.Arguments, .. Ports.SelectMany(p => new[] { "--port", p })] : daemon.Arguments;
+
     public void Write(Instance instance) =>
         AtomicFile.Write(instance.InstanceFile, JsonSerializer.SerializeToUtf8Bytes(this, SupervisorJson.Default.InstancePlan));
 

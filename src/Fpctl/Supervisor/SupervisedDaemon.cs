@@ -4,7 +4,7 @@ using FastPathSync.Linux;
 namespace FastPathSync.Fpctl.Supervisor;
 
 /// <summary>One daemon: its process, its state, and when it may be started again.</summary>
-internal sealed class SupervisedDaemon(DaemonPlan plan, Instance instance)
+internal sealed class SupervisedDaemon(DaemonPlan plan, IReadOnlyList<string> arguments, Instance instance)
 {
     /// <summary>
     /// How much a daemon allocates between two garbage collections. By default that is the size of the CPU's last cache, and as much stays
@@ -20,8 +20,12 @@ internal sealed class SupervisedDaemon(DaemonPlan plan, Instance instance)
     private ProcessIdentity _process;
     private TimeSpan _delay;
     private ulong _startedAt;
+    private bool _held;
 
     public DaemonPlan Plan { get; } = plan;
+
+    /// <summary>With which it is started the next time.</summary>
+    public IReadOnlyList<string> Arguments { get; set; } = arguments;
 
     public DaemonState State { get; private set; } = DaemonState.Stopped;
 
@@ -56,7 +60,7 @@ internal sealed class SupervisedDaemon(DaemonPlan plan, Instance instance)
         Text = null;
         int pid = DetachedProcess.Start(
             Plan.Program,
-            Plan.Arguments,
+            Arguments,
             _instance.Log(Plan.Name),
             new Dictionary<string, string> { [Notifier.Variable] = _instance.NotifySocket, [YoungHeap] = Environment.GetEnvironmentVariable(YoungHeap) ?? YoungHeapBytes });
 
@@ -105,7 +109,7 @@ internal sealed class SupervisedDaemon(DaemonPlan plan, Instance instance)
         LastExit = DetachedProcess.TryReap(_process.Pid, out int status) ? DetachedProcess.DescribeStatus(status) : "ended (exit status unknown)";
         ProcessDescriptor?.Dispose();
         ProcessDescriptor = null;
-        if (!restart)
+        if (!restart || _held)
         {
             Enter(DaemonState.Stopped);
             return;
@@ -145,6 +149,52 @@ internal sealed class SupervisedDaemon(DaemonPlan plan, Instance instance)
             case "ERRNO" when int.TryParse(value, out int errno):
                 ErrorNumber = errno;
                 break;
+        }
+    }
+
+    /// <summary>False when it runs with other arguments, or not at all.</summary>
+    public bool RunsWithItsArguments
+    {
+        get
+        {
+            try
+            {
+                return IsRunning && File.ReadAllText($"/proc/{_process.Pid}/cmdline") == string.Concat(Arguments.Prepend(Plan.Program).Select(a => a + "\0"));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return false; // it is just ending
+            }
+        }
+    }
+
+    /// <summary>Ends it, and keeps it from being started until StartHeld.</summary>
+    public void Hold()
+    {
+        _held = true;
+        if (IsRunning)
+        {
+            Stop();
+        }
+        else
+        {
+            Enter(DaemonState.Stopped);
+        }
+    }
+
+    /// <summary>On purpose: that counts as no restart.</summary>
+    public void StartHeld()
+    {
+        _held = false;
+        _delay = default;
+        try
+        {
+            Start();
+        }
+        catch (LinuxException e)
+        {
+            LastExit = e.Message;
+            Schedule(s_longestDelay);
         }
     }
 

@@ -23,6 +23,9 @@ internal sealed unsafe class Supervisor : IDisposable
     private static readonly TimeSpan s_stopTimeout = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(30);
 
+    /// <summary>Between two looks at how a change of ports gets on.</summary>
+    private static readonly TimeSpan s_changing = TimeSpan.FromMilliseconds(20);
+
     /// <summary>Daemons reconnect within 20 ms or so; only then may a dead one come back and look for its segments.</summary>
     private static readonly TimeSpan s_adoptionGrace = TimeSpan.FromMilliseconds(500);
 
@@ -37,6 +40,7 @@ internal sealed unsafe class Supervisor : IDisposable
     private readonly FileDescriptor _wakeWriter;
     private readonly SegmentVault _vault = new();
     private readonly List<SupervisedDaemon> _daemons;
+    private readonly PortChanges _ports;
     private readonly List<FileDescriptor> _clients = [];
     private readonly List<FileDescriptor> _stopRequests = [];
     private readonly byte[] _buffer = new byte[4096];
@@ -48,6 +52,7 @@ internal sealed unsafe class Supervisor : IDisposable
     private ulong _failedAt;
     private int _stage;
     private bool _changed = true;
+    private bool _reconcile;
     private volatile bool _terminated;
 
     /// <param name="lock">Held as long as this supervisor lives.</param>
@@ -56,7 +61,8 @@ internal sealed unsafe class Supervisor : IDisposable
     {
         _instance = instance;
         _lock = @lock;
-        _daemons = [.. plan.Daemons.Select(d => new SupervisedDaemon(d, instance))];
+        _daemons = [.. plan.Daemons.Select(d => new SupervisedDaemon(d, plan.ArgumentsOf(d), instance))];
+        _ports = new PortChanges(instance, plan, _daemons, Wake, Log);
 
         File.Delete(instance.SupervisorSocket);
         File.Delete(instance.NotifySocket);
@@ -82,6 +88,7 @@ internal sealed unsafe class Supervisor : IDisposable
             DaemonRecord? self = before.Daemons.FirstOrDefault(r => r.Name == Name);
             _restarts = (self?.Restarts ?? 0) + 1;
             _lastExit = self is null ? null : $"pid {self.Pid} died";
+            _reconcile = _phase == SupervisorPhase.Running && plan.Daemons.Any(d => d.TakesPorts);
             Log($"adopted {_daemons.Count(d => d.IsRunning)} of {_daemons.Count} daemons");
         }
 
@@ -111,6 +118,7 @@ internal sealed unsafe class Supervisor : IDisposable
                 AdvanceStart();
             }
 
+            StepPorts();
             foreach (SupervisedDaemon d in _daemons)
             {
                 if (d.State == DaemonState.Restarting && _phase != SupervisorPhase.Failed && now >= d.DueAt)
@@ -166,8 +174,49 @@ internal sealed unsafe class Supervisor : IDisposable
     {
         context.Cancel = true;
         _terminated = true;
+        Wake();
+    }
+
+    private void Wake()
+    {
         byte one = 1;
         _ = Libc.send(_wakeWriter.Number, &one, 1, Libc.MSG_NOSIGNAL | Libc.MSG_DONTWAIT);
+    }
+
+    private void StepPorts()
+    {
+        if (_reconcile && _daemons.TrueForAll(d => d.State == DaemonState.Ready))
+        {
+            _reconcile = false;
+            _ports.Reconcile();
+        }
+
+        if (_ports.IsBusy)
+        {
+            _ports.Step();
+            _changed = true;
+        }
+    }
+
+    private void ChangePort(FileDescriptor client, byte operation, string port)
+    {
+        if (_phase != SupervisorPhase.Running || _reconcile)
+        {
+            Reply(client, Errno.EBUSY, text: $"instance '{_instance}' is just being started or stopped, or taken over by a new supervisor; try again in a moment");
+            return;
+        }
+
+        _ports.Begin(operation, port, (errno, line) =>
+        {
+            try
+            {
+                Reply(client, errno, text: line);
+            }
+            catch (Exception e) when (e is LinuxException or ObjectDisposedException)
+            {
+                // It didn't wait.
+            }
+        });
     }
 
     /// <summary>Waits for whatever comes first, and handles all that came.</summary>
@@ -227,13 +276,13 @@ internal sealed unsafe class Supervisor : IDisposable
 
     private int PollTimeout()
     {
-        if (_changed || _terminated)
+        if (_terminated || (_changed && !_ports.IsBusy))
         {
             return 0;
         }
 
         ulong now = MonotonicClock.Nanoseconds;
-        ulong due = now + (ulong)s_housekeeping.TotalNanoseconds;
+        ulong due = now + (ulong)(_ports.IsBusy ? s_changing : s_housekeeping).TotalNanoseconds;
         if (_phase == SupervisorPhase.Failed)
         {
             due = Math.Min(due, _failedAt + (ulong)s_failedLinger.TotalNanoseconds);
@@ -351,6 +400,10 @@ internal sealed unsafe class Supervisor : IDisposable
                     Reply(client, _vault.Handle(operation, _buffer.AsSpan(1, n - 1), passed, out FileDescriptor? segment), segment);
                     _changed |= operation != SegmentStore.Get;
                     break;
+                case ControlProtocol.AddPort or ControlProtocol.DeletePort:
+                    passed?.Dispose();
+                    ChangePort(client, operation, Encoding.UTF8.GetString(_buffer, 1, n - 1));
+                    break;
                 case ControlProtocol.Attach:
                     passed?.Dispose();
                     break;
@@ -378,9 +431,9 @@ internal sealed unsafe class Supervisor : IDisposable
         client.Dispose();
     }
 
-    private static void Reply(FileDescriptor client, int errno, FileDescriptor? segment = null)
+    private static void Reply(FileDescriptor client, int errno, FileDescriptor? segment = null, string text = "")
     {
-        Span<byte> reply = stackalloc byte[4];
+        byte[] reply = [0, 0, 0, 0, .. Encoding.UTF8.GetBytes(text)];
         BinaryPrimitives.WriteInt32BigEndian(reply, errno);
         UnixSocket.Send(client, reply, segment);
     }

@@ -7,7 +7,7 @@ public static unsafe partial class Libc
 {
     public const nuint SIOCGIFFLAGS = 0x8913, SIOCSIFFLAGS = 0x8914, SIOCSIFMTU = 0x8922, SIOCGIFHWADDR = 0x8927, SIOCGIFINDEX = 0x8933,
         SIOCETHTOOL = 0x8946, TUNSETIFF = 0x400454ca;
-    public const short IFF_UP = 1, IFF_RUNNING = 0x40, IFF_NOARP = 0x80, IFF_TAP = 2, IFF_NO_PI = 0x1000;
+    public const short IFF_UP = 1, IFF_RUNNING = 0x40, IFF_PROMISC = 0x100, IFF_NOARP = 0x80, IFF_TAP = 2, IFF_NO_PI = 0x1000;
     public const uint ETHTOOL_GDRVINFO = 3, ETHTOOL_GGRO = 0x2b, ETHTOOL_GCHANNELS = 0x3c;
 
     /// <summary>The name and whichever member of the union the request uses.</summary>

@@ -233,10 +233,27 @@ internal sealed unsafe class RouterLab : IDisposable
         {
             if (_beats)
             {
+                NamePorts();
                 _segments.ForEach(s => s.Beat());
             }
         }
     }
+
+    /// <summary>As fpmd does when cmgrd tells of an interface.</summary>
+    private void NamePorts() => NetworkNamespace.Run($"/run/netns/{Ns("r")}", () =>
+    {
+        for (int port = 0; port < 2; port++)
+        {
+            uint now = Libc.if_nametoindex($"r{port}");
+            if (Vrf->PortIfIndex[port] != now)
+            {
+                Volatile.Write(ref Vrf->PortIfIndex[port], now);
+                Volatile.Write(ref Vrf->Change, Vrf->Change + 1);
+            }
+        }
+
+        return true;
+    });
 
     private string Ns(string name) => $"{_prefix}-{name}";
 
@@ -357,7 +374,7 @@ internal sealed unsafe class RouterLab : IDisposable
         Fib4Segment.Table24(fib)[0x0a0200] = 1 | (24u << Fib4Reader.DepthShift);
         Vrf->PortCount = 2;
         Vrf->EverSynchronized = 1;
-        Vrf->Change = 1;
+        NamePorts();
     }
 
     /// <summary>02:00:00:00:SEGMENT:HOST, first byte lowest.</summary>

@@ -56,13 +56,13 @@ public sealed unsafe class PortMtuReconciler(VrfRegistry vrfs, SegmentStore stor
             state.EndDemotion(demotion);
             return true;
         }
-        catch (LinuxException e) when (e.ErrorNumber == Errno.EMSGSIZE)
+        catch (NetFpcRefusedException e) when (e.ErrorNumber == Errno.EMSGSIZE)
         {
             state.Demote(demotion, e.Message, DemotionEffect.Ingress, ifindex);
             log.LogWarning("port {Port}: {Reason}", name, e.Message);
             return true;
         }
-        catch (LinuxException e)
+        catch (Exception e) when (e is LinuxException or NetFpcRefusedException)
         {
             log.LogDebug("port {Port}: {Reason}; will be told again", name, e.Message);
             return false;

@@ -229,15 +229,18 @@ public sealed unsafe class VrfRegistry
         {
             string name = r.Name.ToString();
             string[] ports = PortsOf(name);
-            ConfigurationSegments? segments = (r.Flags & VrfFlags.Small) == 0
-                ? ConfigurationSegments.AttachOrCreate(_store, name, _sizes)
-                : ConfigurationSegments.TryAttachSmall(_store, name);
-            if (segments is null)
+            bool small = (r.Flags & VrfFlags.Small) != 0;
+            ConfigurationSegments? segments = small ? ConfigurationSegments.TryAttachSmall(_store, name) : ConfigurationSegments.AttachOrCreate(_store, name, _sizes);
+            if (segments is null || small != (ports.Length == 0))
             {
+                // It has got its first port or lost its last one since: others are made for it once cmgrd names it.
                 _records.Free(slot);
+                segments?.DropFrom(_store);
+                segments?.Dispose();
                 continue;
             }
 
+            _records.Write(slot, r with { Ports = Count(ports) });
             _vrfs[name] = new VrfEntry(name, r.NetnsInode, slot, ports, segments, new ForwardingState(segments, ports, Reclaimer, _lock));
         }
 
@@ -254,6 +257,8 @@ public sealed unsafe class VrfRegistry
 
     private string[] PortsOf(string vrf) => _ports.Any(p => p.Vrf == vrf) ? [.. _ports.Select(p => p.Vrf == vrf ? p.Interface : "")] : [];
 
+    private static uint Count(IReadOnlyList<string> ports) => (uint)ports.Count(p => p.Length > 0);
+
     private VrfEntry Add(string name, ulong inode, int slot, IReadOnlyList<string> ports, ConfigurationSegments segments)
     {
         VrfEntry vrf = new(name, inode, slot, ports, segments, new ForwardingState(segments, ports, Reclaimer, _lock));
@@ -264,7 +269,7 @@ public sealed unsafe class VrfRegistry
             NetnsInode = inode,
             Epoch = known ? _records[slot].Epoch : ++_epoch,
             Flags = vrf.IsSmall ? VrfFlags.Small : VrfFlags.None,
-            Ports = (uint)ports.Count(p => p.Length > 0),
+            Ports = Count(ports),
             Name = Text256.From(name == Home ? NetworkNamespace.NameOf(inode) : name),
         });
         return vrf;

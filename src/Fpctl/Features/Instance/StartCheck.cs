@@ -56,15 +56,9 @@ internal static unsafe class StartCheck
         }
 
         List<PortName> ports = [];
-        Dictionary<ulong, string> vrfs = new() { [OwnNamespace] = "" };
         foreach (string text in requested)
         {
-            PortName port = PortName.Parse(text);
-            if (text.Contains('/', StringComparison.Ordinal))
-            {
-                port = port with { Vrf = Vrf(text, port.Vrf, vrfs) };
-            }
-
+            PortName port = Resolve(text, OwnNamespace, ports);
             if (ports.Contains(port))
             {
                 throw new CliError($"port '{text}' is given twice; name each interface once", CliError.Usage);
@@ -73,8 +67,29 @@ internal static unsafe class StartCheck
             ports.Add(port);
         }
 
-        ports.ForEach(Interface);
+        ports.ForEach(p => Interface(p, lookHome: true));
         return ports;
+    }
+
+    /// <summary>The port that [VRF/]IF names in a running instance, which may have been started in another namespace than this process is in.</summary>
+    /// <param name="home">Inode of the instance's namespace.</param>
+    /// <param name="served">Its ports.</param>
+    public static PortName Port(string text, ulong home, IReadOnlyList<PortName> served, bool mustExist)
+    {
+        PortName port = Resolve(text, home, served, mustExist);
+        if (mustExist && !served.Contains(port))
+        {
+            Interface(port, lookHome: home == OwnNamespace);
+        }
+
+        return port;
+    }
+
+    /// <summary>The home VRF by no name, however it was called; another by the name under which it was first given.</summary>
+    private static PortName Resolve(string text, ulong home, IReadOnlyList<PortName> known, bool mustExist = true)
+    {
+        PortName port = PortName.Parse(text);
+        return text.Contains('/', StringComparison.Ordinal) && !(known.Contains(port) && !mustExist) ? port with { Vrf = Vrf(text, port.Vrf, home, known) } : port;
     }
 
     /// <summary>--vrfs: "all" or names, which need not be there yet.</summary>
@@ -89,7 +104,7 @@ internal static unsafe class StartCheck
     }
 
     /// <summary>No other running instance may serve one of the ports.</summary>
-    public static void Conflicts(Hosting.Instance instance, IReadOnlyList<PortName> ports)
+    public static void Conflicts(Hosting.Instance instance, IReadOnlyList<PortName> ports, ulong home)
     {
         string? parent = Path.GetDirectoryName(instance.Directory);
         if (parent is null || !Directory.Exists(parent))
@@ -97,7 +112,7 @@ internal static unsafe class StartCheck
             return;
         }
 
-        HashSet<(ulong, string)> ours = [.. ports.Select(p => Place(p, OwnNamespace))];
+        HashSet<(ulong, string)> ours = [.. ports.Select(p => Place(p, home))];
         foreach (string directory in Directory.EnumerateDirectories(parent))
         {
             string name = Path.GetFileName(directory);
@@ -108,7 +123,7 @@ internal static unsafe class StartCheck
 
             Hosting.Instance other = new(name, directory);
             if (InstanceLock.IsHeld(other) && InstancePlan.TryRead(other) is InstancePlan plan
-                && plan.Ports.FirstOrDefault(p => ours.Contains(Place(PortName.Parse(p), plan.NetworkNamespace))) is string port)
+                && plan.Named().Select(p => p.Name).FirstOrDefault(p => ours.Contains(Place(PortName.Parse(p), plan.NetworkNamespace))) is string port)
             {
                 throw new CliError($"port '{port}' is already served by instance '{name}'; stop it with: fpctl stop --instance {name}");
             }
@@ -118,8 +133,7 @@ internal static unsafe class StartCheck
     private static (ulong Namespace, string Interface) Place(PortName port, ulong home) =>
         (port.Vrf.Length == 0 ? home : NetworkNamespace.TryInode(port.Vrf) ?? 0, port.Interface);
 
-    /// <summary>The name under which the VRF was first given, "" for our own namespace.</summary>
-    private static string Vrf(string port, string name, Dictionary<ulong, string> known)
+    private static string Vrf(string port, string name, ulong home, IReadOnlyList<PortName> known)
     {
         if (name == NetworkNamespace.Unnamed)
         {
@@ -132,12 +146,7 @@ internal static unsafe class StartCheck
             throw new CliError($"port '{port}': there is no VRF (network namespace) '{name}' in {NetworkNamespace.Directory}; `ip netns list` shows those there are");
         }
 
-        if (!known.TryGetValue(inode, out string? first))
-        {
-            known[inode] = first = name;
-        }
-
-        return first;
+        return inode == home ? "" : known.Select(k => k.Vrf).FirstOrDefault(k => k.Length > 0 && NetworkNamespace.TryInode(k) == inode) ?? name;
     }
 
     private static void VrfName(string what, string name)
@@ -148,7 +157,7 @@ internal static unsafe class StartCheck
         }
     }
 
-    private static void Interface(PortName port)
+    private static void Interface(PortName port, bool lookHome)
     {
         string name = port.Interface;
         if (name == "lo")
@@ -161,7 +170,8 @@ internal static unsafe class StartCheck
             throw new CliError($"port '{port}': an interface name has 1 to 15 characters", CliError.Usage);
         }
 
-        if (!Exists(port))
+        // The fast path, which is in the home VRF, looks there anyway.
+        if ((port.Vrf.Length > 0 || lookHome) && !Exists(port))
         {
             string where = port.Vrf.Length == 0 ? "this network namespace" : $"VRF '{port.Vrf}'";
             string list = port.Vrf.Length == 0 ? "ip link" : $"ip -n {port.Vrf} link";

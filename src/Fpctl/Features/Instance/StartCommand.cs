@@ -99,7 +99,7 @@ internal static class StartCommand
 
         _ = StartCheck.Vrfs(parsed.GetValue(options.Vrfs));
         IReadOnlyList<PortName> ports = StartCheck.Ports(requested);
-        StartCheck.Conflicts(instance, ports);
+        StartCheck.Conflicts(instance, ports, StartCheck.OwnNamespace);
         plan = Plan(context, parsed, options, ports);
         foreach (DaemonPlan d in plan.Daemons)
         {
@@ -146,8 +146,7 @@ internal static class StartCommand
         Hosting.Instance instance = context.Instance;
         string programs = Path.GetFullPath(parsed.GetValue(options.Programs) ?? AppContext.BaseDirectory);
         string[] common = ["--instance", instance.Name, "--directory", instance.Directory];
-        string[] portArguments = [.. ports.SelectMany(p => new[] { "--port", p.ToString() })];
-        List<string> fpmd = [.. common, .. portArguments];
+        List<string> fpmd = [.. common];
         if (parsed.GetValue(options.FpcTcp) is string tcp)
         {
             fpmd.AddRange(["--fpc-tcp", tcp]);
@@ -158,7 +157,7 @@ internal static class StartCommand
             fpmd.AddRange(["--table-sizes", sizes]);
         }
 
-        List<string> cmgrd = [.. common, .. portArguments];
+        List<string> cmgrd = [.. common];
         if (parsed.GetValue(options.Vrfs) is string vrfs)
         {
             cmgrd.AddRange(["--vrfs", vrfs]);
@@ -176,7 +175,7 @@ internal static class StartCommand
 
         List<string> fastpath =
         [
-            .. common, .. portArguments,
+            .. common,
             "--workers", parsed.GetValue(options.Workers).ToString(CultureInfo.InvariantCulture),
             "--mode", parsed.GetValue(options.Mode)!,
             "--punt", parsed.GetValue(options.Punt)!,
@@ -198,9 +197,9 @@ internal static class StartCommand
             DateTimeOffset.UtcNow,
             [.. ports.Select(p => p.ToString())],
             [
-                Daemon("fpmd", fpmd, 0),
-                Daemon("cmgrd", cmgrd, 1),
-                Daemon("fastpath", fastpath, 2) with { StopFirst = true },
+                Daemon("fpmd", fpmd, 0) with { TakesPorts = true },
+                Daemon("cmgrd", cmgrd, 1) with { TakesPorts = true },
+                Daemon("fastpath", fastpath, 2) with { TakesPorts = true, StopFirst = true },
                 Daemon("hitflagsd", common, 3),
                 Daemon("fpsd", common, 3),
             ]);

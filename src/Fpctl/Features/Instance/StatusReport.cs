@@ -116,7 +116,7 @@ internal sealed class StatusReport
 
         if (Ports.Count == 0 && InstancePlan.TryRead(instance) is InstancePlan plan)
         {
-            Ports = [.. plan.Ports.Select(PortName.Parse).Select(p => new PortReport(p.Interface, VrfName(p.Vrf), "none", false, 0, 0, "unserved"))];
+            Ports = [.. plan.Named().Select(p => PortName.Parse(p.Name)).Select(p => new PortReport(p.Interface, VrfName(p.Vrf), "none", false, 0, 0, "unserved"))];
         }
     }
 
@@ -244,7 +244,7 @@ internal sealed class StatusReport
         {
             PortState p = *FastPathStateSegment.Port(fastPath, i);
             string vrf = p.Vrf.ToString();
-            if (onlyThis && vrf != tables.VrfName)
+            if (p.IsFree || (onlyThis && vrf != tables.VrfName))
             {
                 continue;
             }

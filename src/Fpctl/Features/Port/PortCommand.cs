@@ -13,5 +13,7 @@ internal static class PortCommand
             ["port", "id", "vrf", "mode", "zero-copy", "queues", "mtu", "max mtu", "state", "address", "rx", "tx", "forwarded"],
             p => [[p.Ifname, Cell.Of(p.Id), p.Vrf, p.Mode, p.Zerocopy ? "yes" : "no", Cell.Of(p.Queues), Cell.Of(p.Mtu), Cell.Of(p.MaxMtu),
                 p.State, Cell.Of(p.Address), Cell.Of(p.Rx), Cell.Of(p.Tx), Cell.Of(p.Forwarded)]]),
+        PortChangeCommand.Add(),
+        PortChangeCommand.Delete(),
     };
 }

@@ -18,7 +18,7 @@ internal sealed unsafe class PortReader(InstanceTables tables)
             PortState p = *tables.Port(i);
             Counters c = counters.OfPort(i);
             string vrf = p.Vrf.ToString();
-            if (onlyThis && vrf != tables.VrfName)
+            if (p.IsFree || (onlyThis && vrf != tables.VrfName))
             {
                 continue;
             }

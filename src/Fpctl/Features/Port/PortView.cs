@@ -7,7 +7,7 @@ internal sealed record PortView
 
     public required uint Ifindex { get; init; }
 
-    /// <summary>PortId: its place among the --port options.</summary>
+    /// <summary>PortId: its place among the --port options; of a port that was added, the lowest that was free.</summary>
     public required int Id { get; init; }
 
     public required string Vrf { get; init; }

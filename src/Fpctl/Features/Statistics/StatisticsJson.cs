@@ -14,7 +14,7 @@ internal static class StatisticsJson
         w.WriteEndObject();
 
         w.WriteStartArray("ports");
-        for (int i = 0; i < s.Ports.Count; i++)
+        foreach (int i in s.PortIds)
         {
             w.WriteStartObject();
             w.WriteString("ifname", s.Ports[i].Ifname);
@@ -38,7 +38,7 @@ internal static class StatisticsJson
             w.WriteNumber("sleeps", s.Workers[i].Sleeps);
             WriteFrames(w, s.Workers[i].Frames, s.Workers[i].FramesInUse, s.Workers[i].FramesLost);
             w.WriteStartArray("ports");
-            for (int p = 0; p < s.Workers[i].Ports.Count; p++)
+            foreach (int p in s.PortIds)
             {
                 w.WriteStartObject();
                 w.WriteString("ifname", s.Ports[p].Ifname);

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using FastPathSync.Fpctl.Inspection;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory.Tables;
@@ -14,6 +15,13 @@ internal sealed class PortSnapshot
     public uint Ifindex { get; set; }
 
     public Counters BeforeWorkers { get; set; } = new();
+
+    /// <summary>No port has the id.</summary>
+    [JsonIgnore]
+    public bool IsFree => Ifname.Length == 0;
+
+    /// <summary>Ids are given to other ports in time.</summary>
+    public bool IsSame(PortSnapshot? other) => other is not null && other.Ifname == Ifname && other.Vrf == Vrf;
 }
 
 internal sealed class WorkerSnapshot
@@ -37,7 +45,9 @@ internal sealed class WorkerSnapshot
     /// <summary>By PortId.</summary>
     public List<Counters> Ports { get; set; } = [];
 
-    public WorkerSnapshot Since(WorkerSnapshot? baseline) => new()
+    /// <param name="baseline">Null: of the beginning.</param>
+    /// <param name="knows">Whether the baseline's port of an id is the one of now.</param>
+    public WorkerSnapshot Since(WorkerSnapshot? baseline, Func<int, bool> knows) => new()
     {
         Id = Id,
         Cpu = Cpu,
@@ -46,7 +56,7 @@ internal sealed class WorkerSnapshot
         Frames = Frames,
         FramesInUse = FramesInUse,
         FramesLost = FramesLost,
-        Ports = [.. Ports.Select((c, i) => c.Since(baseline?.Ports.ElementAtOrDefault(i)))],
+        Ports = [.. Ports.Select((c, i) => c.Since(knows(i) ? baseline?.Ports.ElementAtOrDefault(i) : null))],
     };
 
     private static ulong Since(ulong now, ulong? then) => then is ulong t && now >= t ? now - t : now;
@@ -115,6 +125,10 @@ internal sealed unsafe class StatisticsSnapshot
         return s;
     }
 
+    /// <summary>Of the ports there are.</summary>
+    [JsonIgnore]
+    public IEnumerable<int> PortIds => Enumerable.Range(0, Ports.Count).Where(i => !Ports[i].IsFree);
+
     public Counters OfPort(int port) =>
         Counters.Sum([Ports[port].BeforeWorkers, .. Workers.Where(w => port < w.Ports.Count).Select(w => w.Ports[port])]);
 
@@ -131,9 +145,9 @@ internal sealed unsafe class StatisticsSnapshot
             Ifname = p.Ifname,
             Vrf = p.Vrf,
             Ifindex = p.Ifindex,
-            BeforeWorkers = p.BeforeWorkers.Since(baseline.Ports.ElementAtOrDefault(i)?.BeforeWorkers),
+            BeforeWorkers = p.BeforeWorkers.Since(p.IsSame(baseline.Ports.ElementAtOrDefault(i)) ? baseline.Ports[i].BeforeWorkers : null),
         })],
-        Workers = [.. Workers.Select(w => w.Since(baseline.Workers.Find(b => b.Id == w.Id)))],
+        Workers = [.. Workers.Select(w => w.Since(baseline.Workers.Find(b => b.Id == w.Id), i => Ports[i].IsSame(baseline.Ports.ElementAtOrDefault(i))))],
         Latency = baseline.Latency.Length == Latency.Length && Latency.Zip(baseline.Latency).All(p => p.First >= p.Second)
             ? [.. Latency.Zip(baseline.Latency, (a, b) => a - b)] : Latency,
         LatencyMax = LatencyMax,

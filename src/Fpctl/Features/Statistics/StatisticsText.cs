@@ -27,7 +27,7 @@ internal static class StatisticsText
             c.RightAligned();
         }
 
-        for (int i = 0; i < s.Ports.Count; i++)
+        foreach (int i in s.PortIds)
         {
             Row(t, Markup.Escape(s.Ports[i].Vrf == NetworkNamespace.Unnamed ? s.Ports[i].Ifname : $"{s.Ports[i].Vrf}/{s.Ports[i].Ifname}"), s.OfPort(i), i, rate);
         }

@@ -24,7 +24,7 @@ public enum PortStatus : byte
     Gone = 3,
 }
 
-/// <summary>A port as the fast path runs it. Written by the control thread of fastpath.</summary>
+/// <summary>A port as the fast path runs it. Written by the control thread of fastpath, and by those of NETFPC that hold its gate.</summary>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct PortState
 {
@@ -42,6 +42,9 @@ public unsafe struct PortState
     public ulong NoFrame;        // rx_fill_ring_empty_descs
     public fixed ulong Passed[16];  // by PassReason, summed over restarts
     public Text256 Vrf;          // "" for the home VRF
+
+    /// <summary>No port has this id.</summary>
+    public readonly bool IsFree => Name.ToString().Length == 0;
 }
 
 /// <summary>Written by the control thread of fastpath ten times a second. Readers: fpmd, fpsd, fpctl.</summary>

@@ -1,0 +1,107 @@
+using FastPathSync.Bpf;
+using FastPathSync.FastPath.Ports;
+using FastPathSync.Hosting;
+using FastPathSync.Linux;
+using FastPathSync.NetFpc;
+using FastPathSync.NetFpc.Protocol;
+using FastPathSync.SharedMemory;
+using Google.Protobuf;
+
+namespace FastPathSync.FastPath.Rpc;
+
+/// <summary>
+/// NETFPC: the ports. An interface itself is the truth: SetPortMtu makes the fast path look at it at once, and tells whether
+/// frames of that size fit. While they don't, XDP passes everything of the port to Linux.
+/// </summary>
+internal sealed class PortService(FastPathEngine engine) : INetFpcService
+{
+    public PingReply Ping(Ping request) => new() { Pid = Libc.getpid(), ProtocolVersion = NetFpcHeader.Version };
+
+    public PortMtuReply SetPortMtu(SetPortMtu request)
+    {
+        lock (engine.PortGate)
+        {
+            Port p = Find(request.Ifindex, request.HasPort ? request.Port : null);
+            p.Refresh(p.Vrf!.Devices);
+            p.Configure(p.Vrf.Devices, engine.Admission(p));
+            return request.Mtu <= engine.MaxMtu ? Reply(p)
+                : throw new NetFpcRefusedException(
+                    Errno.EMSGSIZE,
+                    $"port {p.Configured}: frames of MTU {request.Mtu} don't fit the packet frames (largest MTU: {engine.MaxMtu}), so Linux forwards them; lower it, or start the instance anew");
+        }
+    }
+
+    public PortMtuReply GetPortMtu(GetPortMtu request)
+    {
+        lock (engine.PortGate)
+        {
+            return Reply(Find(request.Ifindex, request.HasPort ? request.Port : null));
+        }
+    }
+
+    public AddPortReply AddPort(AddPort request) => Change(() =>
+        new AddPortReply { Served = engine.Ports.Add((int)Math.Min(request.Port, int.MaxValue), PortName.Parse(request.Name)) });
+
+    public DeletePortReply DeletePort(DeletePort request) => Change(() =>
+    {
+        engine.Ports.Remove((int)Math.Min(request.Port, int.MaxValue));
+        return new DeletePortReply();
+    });
+
+    public PortList ListPorts(ListPorts request)
+    {
+        lock (engine.PortGate)
+        {
+            PortList list = new();
+            list.Ports.AddRange(engine.Ports.All.Select(Info));
+            return list;
+        }
+    }
+
+    private PortMtuReply Reply(Port p) => new() { Mtu = (uint)p.Mtu, MaxMtu = (uint)engine.MaxMtu };
+
+    private PortInfo Info(Port p)
+    {
+        PortInfo info = new() { Port = (uint)p.Id, Name = p.Configured.ToString(), Ifindex = p.IfIndex, Gone = p.Gone, MaxMtu = (uint)engine.MaxMtu };
+        if (p.Gone || !p.Refresh(p.Vrf!.Devices) || !p.Vrf.Devices.TryGetFlags(p.Name, out short flags) || !p.Vrf.Devices.TryGetAddress(p.Name, out ulong mac, out _))
+        {
+            info.Gone = true;
+            return info;
+        }
+
+        info.Mtu = (uint)p.Mtu;
+        info.Promiscuous = (flags & Libc.IFF_PROMISC) != 0;
+        info.Address = ByteString.CopyFrom(BitConverter.GetBytes(mac).AsSpan(0, 6));
+        info.Multicast.AddRange(p.Vrf.Inside(() => NetDevice.MulticastGroups(p.Name)).Select(ByteString.CopyFrom));
+        (info.ReceiveQueues, info.TransmitQueues) = ((uint)p.Queues, (uint)p.TransmitQueues);
+        info.Workers.AddRange(p.Bindings.Select(b => (uint)(b.Queue % engine.Workers.Count)));
+        return info;
+    }
+
+    private T Change<T>(Func<T> change)
+    {
+        lock (engine.PortGate)
+        {
+            try
+            {
+                return change();
+            }
+            catch (DaemonStartException e)
+            {
+                throw new NetFpcRefusedException(e.ErrorNumber, e.Message);
+            }
+            catch (BpfException e)
+            {
+                throw new NetFpcRefusedException(e.ErrorNumber, e.Message);
+            }
+            catch (SegmentException e)
+            {
+                throw new NetFpcRefusedException(Errno.ESTALE, e.Message);
+            }
+        }
+    }
+
+    private Port Find(uint ifindex, uint? port) =>
+        engine.Ports.All.FirstOrDefault(p => p.IfIndex == ifindex && !p.Gone && (port is uint id ? p.Id == id : p.Vrf!.IsHome))
+            ?? throw new LinuxException(Errno.ENODEV, "find port with ifindex", $"{ifindex}");
+}
