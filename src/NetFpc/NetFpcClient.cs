@@ -47,6 +47,10 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
 
     public IReadOnlyList<PortInfo> ListPorts() => Call(NetFpcCall.ListPorts, new ListPorts(), PortList.Parser, "fastpath").Ports;
 
+    /// <param name="port">PortId.</param>
+    public PortInfo SetPortPromiscuous(uint port, bool on) =>
+        Call(NetFpcCall.SetPortPromiscuous, new SetPortPromiscuous { Port = port, On = on }, PortInfo.Parser, $"port {port}");
+
     public void Dispose() => _socket?.Dispose();
 
     /// <exception cref="NetFpcRefusedException">The fast path can't do it.</exception>

@@ -12,6 +12,7 @@ public enum NetFpcCall : ushort
     AddPort = 4,
     DeletePort = 5,
     ListPorts = 6,
+    SetPortPromiscuous = 7,
 }
 
 /// <summary>A peer that does not speak NETFPC: it is disconnected.</summary>

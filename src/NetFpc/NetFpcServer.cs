@@ -20,6 +20,8 @@ public interface INetFpcService
     DeletePortReply DeletePort(DeletePort request);
 
     PortList ListPorts(ListPorts request);
+
+    PortInfo SetPortPromiscuous(SetPortPromiscuous request);
 }
 
 /// <summary>Serves NETFPC on a UNIX socket: a thread that accepts, and one per connection.</summary>
@@ -106,6 +108,7 @@ public sealed class NetFpcServer : IDisposable
                 NetFpcCall.AddPort => _service.AddPort(AddPort.Parser.ParseFrom(body)),
                 NetFpcCall.DeletePort => _service.DeletePort(DeletePort.Parser.ParseFrom(body)),
                 NetFpcCall.ListPorts => _service.ListPorts(ListPorts.Parser.ParseFrom(body)),
+                NetFpcCall.SetPortPromiscuous => _service.SetPortPromiscuous(SetPortPromiscuous.Parser.ParseFrom(body)),
                 _ => throw new LinuxException(Errno.EOPNOTSUPP, "NETFPC", $"call {(ushort)call} is not known to this version"),
             };
             return (0, reply.ToByteArray());

@@ -172,6 +172,120 @@ public sealed class PortTests(TwoPortLab lab) : TopologyTest(lab), IClassFixture
         Wait.Until(() => !blue.Run("ip link show").Output.Contains("fpn0", StringComparison.Ordinal), TimeSpan.FromSeconds(2), "nothing is left in the VRF");
     }
 
+    [Fact]
+    public void RpcTellsWhatTheFastPathKnowsOfAPort()
+    {
+        WithoutR2();
+        JsonElement[] ports = [.. Product.Show("rpc ports").EnumerateArray()];
+        Assert.Equal(["r0", "r1"], ports.Select(p => p.GetProperty("ifname").GetString()));
+        Assert.Equal(Mac("r0"), Product.Show("rpc mac r0").GetProperty("address").GetString());
+        Assert.Contains("01:00:5e:00:00:01", Product.Show("rpc mac r0").GetProperty("multicast").EnumerateArray().Select(m => m.GetString()));
+        Assert.Equal((1500, 1778), (Product.Show("rpc mtu r0").GetProperty("mtu").GetInt32(), Product.Show("rpc mtu r0").GetProperty("maxMtu").GetInt32()));
+        Assert.Equal([0], Product.Show("rpc queues r0").GetProperty("workers").EnumerateArray().Select(w => w.GetInt32()));
+        Assert.True(Product.Show("rpc promisc r0 on").GetProperty("promisc").GetBoolean());
+        Assert.Contains("PROMISC", Router.Run("ip link show dev r0").Output, StringComparison.Ordinal);
+        Assert.False(Product.Show("rpc promisc r0 off").GetProperty("promisc").GetBoolean());
+        Assert.DoesNotContain("PROMISC", Router.Run("ip link show dev r0").Output, StringComparison.Ordinal);
+        CommandResult large = Product.Fpctl("rpc mtu r0 9000");
+        Assert.Contains("port r0: frames of MTU 9000 don't fit the packet frames (largest MTU: 1778)", Assert.Single(large.ErrorLines), StringComparison.Ordinal);
+        Assert.Equal(2, Product.Fpctl("rpc mac r2").ExitCode);
+    }
+
+    [Fact]
+    public void RpcToAHaltedFastPathFailsAfterSomeSeconds()
+    {
+        const int SIGCONT = 18, SIGSTOP = 19; // asm-generic/signal.h
+        int pid = Product.PidOf("fastpath");
+        Lab.Lab.Note($"kill -STOP {pid}");
+        _ = Libc.kill(pid, SIGSTOP);
+        try
+        {
+            CommandResult result = Product.Fpctl("rpc ping", TimeSpan.FromSeconds(5));
+            Assert.Equal(1, result.ExitCode);
+            Assert.Contains("the fast path process did not answer within 2 s; is it halted?", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
+        }
+        finally
+        {
+            _ = Libc.kill(pid, SIGCONT);
+        }
+
+        Wait.Until(() => Product.Status().State == "healthy", TimeSpan.FromSeconds(ComesBackSeconds), "status is healthy");
+    }
+
+    [Fact]
+    public void WhatLinuxChangesOfAPortReachesTheFastPathByItself()
+    {
+        _ = Product;
+        string mac = Mac("r0");
+        Router.Run("ip link set r0 address 02:00:00:00:aa:01");
+        Client.Run("ip neigh flush dev c0");
+        Client.Run("ping -q -c 1 -W 2 10.1.0.1");
+        Wait.Until(() => Product.Show("rpc mac r0").GetProperty("address").GetString() == "02:00:00:00:aa:01", TimeSpan.FromSeconds(2), "XDP compares with the new address");
+        Forwards(5450);
+        Router.Run($"ip link set r0 address {mac}");
+        Client.Run("ip neigh flush dev c0");
+        Client.Run("ping -q -c 1 -W 2 10.1.0.1");
+
+        Router.Run("ip link set r0 mtu 1400");
+        Wait.Until(() => Product.Show("rpc mtu r0").GetProperty("mtu").GetInt32() == 1400, TimeSpan.FromSeconds(2), "the port works with the new MTU");
+        Router.Run("ip link set r0 mtu 1500");
+
+        Router.Run("ip link set r1 down");
+        Wait.Until(() => Product.Status().Ports.Single(p => p.Ifname == "r1").State == "down", TimeSpan.FromSeconds(2), "the port is down");
+        Router.Run("ip link set r1 up");
+        Wait.Until(() => Product.Status().Ports.Single(p => p.Ifname == "r1").State == "up", TimeSpan.FromSeconds(2), "the port is up");
+        Router.Run("ip route replace 10.9.0.0/16 via 10.2.0.2");
+        Router.Run("ping -q -c 1 -W 2 10.2.0.2");
+        Product.WaitVerified(3);
+        Forwards(5451);
+    }
+
+    [Fact]
+    public void PacketsToOtherMacsAreLinuxsInPromiscuousModeAndOnAMacvlan()
+    {
+        _ = Product;
+        byte[] stranger = [2, 0, 0, 0, 0xbb, 1];
+        byte[] frame = new PacketBuilder().Ether(stranger, Client.MacOf("c0")).Ipv4("10.1.0.2", RouterLab.Target).Udp(9, RouterLab.SilentPort, [1]).Build();
+        Router.Run("ip link set r0 promisc on");
+        using (PacketSocket router = Router.OpenPacketSocket("r0"), client = Client.OpenPacketSocket("c0"))
+        {
+            ulong before = Product.SettledTotal().PassedBy("other-host");
+            client.Send(frame);
+            Assert.Contains(router.TakeWhenQuiet(1), f => f.Bytes.AsSpan(0, 6).SequenceEqual(stranger));
+            Assert.Equal(before + 1, Product.SettledTotal().PassedBy("other-host"));
+        }
+
+        Router.Run("ip link set r0 promisc off");
+        Router.Run("ip link add link r0 name mv0 type macvlan mode private");
+        try
+        {
+            Router.Run("ip address add 10.1.0.77/24 dev mv0");
+            Router.Sysctl(("net.ipv4.conf.all.arp_ignore", "1"));
+            Router.Run("ip link set mv0 up");
+            Client.Run($"ip neigh replace 10.1.0.77 lladdr {Mac("mv0")} dev c0");
+            Client.Run("ping -q -c 2 -W 2 10.1.0.77");
+        }
+        finally
+        {
+            Router.Try("ip link delete mv0");
+            Router.Sysctl(("net.ipv4.conf.all.arp_ignore", "0"));
+        }
+
+        Wait.Until(() => Product.Status() is { State: "healthy", Demotions: [] }, TimeSpan.FromSeconds(3), "no demotion is left");
+    }
+
+    private string Mac(string ifname) => string.Join(':', Router.MacOf(ifname).Select(b => $"{b:x2}"));
+
+    /// <summary>The fast path, and not Linux, forwards from r0 to r1.</summary>
+    private void Forwards(int port)
+    {
+        ulong kernel = Router.Snmp("Ip", "ForwDatagrams");
+        using UdpFlow flow = Lab.StartFlow(rate: 4_000, limit: 1_000, port: port);
+        FlowReport report = flow.Finish();
+        Assert.True(report.Missing == 0, report.ToString());
+        Assert.True(Router.Snmp("Ip", "ForwDatagrams") - kernel < 100, "Linux forwarded");
+    }
+
     private void WithR2()
     {
         if (!Product.Status().Ports.Any(p => p.Ifname == "r2"))

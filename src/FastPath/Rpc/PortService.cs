@@ -58,6 +58,21 @@ internal sealed class PortService(FastPathEngine engine) : INetFpcService
         }
     }
 
+    public PortInfo SetPortPromiscuous(SetPortPromiscuous request)
+    {
+        lock (engine.PortGate)
+        {
+            Port? p = engine.Ports.Find((int)Math.Min(request.Port, int.MaxValue));
+            if (p is null || p.Gone || !p.Refresh(p.Vrf!.Devices) || !p.Vrf.Devices.TryGetFlags(p.Name, out short flags))
+            {
+                throw new NetFpcRefusedException(Errno.ENODEV, $"port {p?.Configured.ToString() ?? $"{request.Port}"}: there is no such port, or its interface is missing; `fpctl port show` lists the ports");
+            }
+
+            p.Vrf.Devices.SetFlags(p.Name, (short)(request.On ? flags | Libc.IFF_PROMISC : flags & ~Libc.IFF_PROMISC));
+            return Info(p);
+        }
+    }
+
     private PortMtuReply Reply(Port p) => new() { Mtu = (uint)p.Mtu, MaxMtu = (uint)engine.MaxMtu };
 
     private PortInfo Info(Port p)

@@ -1,15 +1,15 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Text.Json;
 using FastPathSync.Fpctl.Cli;
-using FastPathSync.Fpctl.Inspection;
+using FastPathSync.Hosting;
 using FastPathSync.Linux;
 using FastPathSync.NetFpc;
 using FastPathSync.NetFpc.Protocol;
-using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Rpc;
 
-/// <summary>NETFPC calls into the fast path process.</summary>
+/// <summary>NETFPC calls into the fast path process: what it says itself, without shared memory.</summary>
 internal static class RpcCommand
 {
     /// <summary>What .NET makes of ENOENT when it connects a UNIX socket.</summary>
@@ -18,21 +18,40 @@ internal static class RpcCommand
     private const uint MinMtu = 68; // RFC 791: every internet module must forward 68 octets without fragmentation
 
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(2);
-    private static readonly Argument<string> s_interface = new("IF") { Description = "a port" };
+    private static readonly Argument<string> s_interface = new("[VRF/]IF") { Description = "a port" };
     private static readonly Argument<uint?> s_mtu = new("MTU")
     {
         Description = "the MTU the port shall work with; left out: the MTU is shown",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
+    private static readonly Argument<string?> s_switch = new("on|off")
+    {
+        Description = "the interface shall be promiscuous, or not; left out: whether it is",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
     public static Command Create()
     {
-        Command ping = CliContext.Action(new Command("ping", "does the fast path process answer, and how fast"), (context, _) => Ping(context));
-        Command mtu = CliContext.Action(new Command("mtu", "the MTU a port of the fast path works with"), Mtu);
-        mtu.Arguments.Add(s_interface);
-        mtu.Arguments.Add(s_mtu);
-        return new Command("rpc", "calls into the fast path process (NETFPC)") { ping, mtu };
+        s_switch.AcceptOnlyFromAmong("on", "off");
+        return new Command("rpc", "calls into the fast path process (NETFPC)")
+        {
+            CliContext.Action(new Command("ping", "does the fast path process answer, and how fast"), (context, _) => Ping(context)),
+            CliContext.Action(new Command("ports", "all that it knows of its ports"), (context, _) => Ports(context)),
+            CliContext.Action(new Command("mtu", "the MTU a port of the fast path works with") { s_interface, s_mtu }, Mtu),
+            CliContext.Action(new Command("promisc", "whether a port's interface is promiscuous: what it then receives for others is Linux's") { s_interface, s_switch }, Promiscuous),
+            Shown("mac", "the addresses whose packets a port takes", WriteMac, MacText),
+            Shown("queues", "the queues of a port, and which worker serves each", WriteQueues, QueuesText),
+        };
     }
+
+    private static Command Shown(string name, string description, Action<Utf8JsonWriter, PortInfo> json, Func<PortInfo, string> text) =>
+        CliContext.Action(new Command(name, description) { s_interface }, (context, parsed) =>
+        {
+            using NetFpcClient client = Connect(context);
+            Show(context, Find(context, client, parsed), json, text);
+            return 0;
+        });
 
     private static int Ping(CliContext context)
     {
@@ -59,48 +78,155 @@ internal static class RpcCommand
         return 0;
     }
 
+    private static int Ports(CliContext context)
+    {
+        using NetFpcClient client = Connect(context);
+        IReadOnlyList<PortInfo> ports = Call(context, client.ListPorts);
+        if (!context.Json)
+        {
+            foreach (PortInfo p in ports)
+            {
+                Console.Out.WriteLine(p.Gone ? $"{p.Name}: gone" : $"{MtuText(p)}; {(p.Promiscuous ? "promiscuous; " : "")}{MacText(p)[(p.Name.Length + 2)..]}; {QueuesText(p)[(p.Name.Length + 2)..]}");
+            }
+
+            return 0;
+        }
+
+        CliContext.WriteJson(w =>
+        {
+            w.WriteStartArray();
+            foreach (PortInfo p in ports)
+            {
+                Write(w, p, (w, p) =>
+                {
+                    w.WriteBoolean("gone", p.Gone);
+                    WriteMtu(w, p);
+                    w.WriteBoolean("promisc", p.Promiscuous);
+                    WriteMac(w, p);
+                    WriteQueues(w, p);
+                });
+            }
+
+            w.WriteEndArray();
+        });
+        return 0;
+    }
+
     private static int Mtu(CliContext context, ParseResult parsed)
     {
-        string name = parsed.GetValue(s_interface)!;
         uint? mtu = parsed.GetValue(s_mtu);
         if (mtu is < MinMtu or > 65535)
         {
             throw new CliError($"mtu {mtu}: an IPv4 MTU is {MinMtu} to 65535", CliError.Usage);
         }
 
-        using InstanceTables tables = ShowCommand.Open(context);
-        if (tables.InterfaceByName(name) is not InterfaceRecord i)
-        {
-            throw new CliError($"interface '{name}': there is none of that name; `fpctl port show` lists the ports", CliError.Usage);
-        }
-
-        if (i.PortId == InterfaceRecord.NoPort)
-        {
-            throw new CliError($"interface '{name}' is no port of the fast path; `fpctl port show` lists the ports", CliError.Usage);
-        }
-
         using NetFpcClient client = Connect(context);
-        PortMtuReply reply = Call(context, () => mtu is uint m ? client.SetPortMtu(i.IfIndex, m, i.PortId) : client.GetPortMtu(i.IfIndex, i.PortId));
-        if (context.Json)
+        PortInfo p = Find(context, client, parsed);
+        if (mtu is uint m)
         {
-            CliContext.WriteJson(w =>
-            {
-                w.WriteStartObject();
-                w.WriteString("ifname", name);
-                w.WriteNumber("mtu", reply.Mtu);
-                w.WriteNumber("maxMtu", reply.MaxMtu);
-                w.WriteEndObject();
-            });
-        }
-        else
-        {
-            Console.Out.WriteLine($"{name}: mtu {reply.Mtu} (at most {reply.MaxMtu})");
+            PortMtuReply reply = Call(context, () => client.SetPortMtu(p.Ifindex, m, p.Port));
+            (p.Mtu, p.MaxMtu) = (reply.Mtu, reply.MaxMtu);
         }
 
+        Show(context, p, WriteMtu, MtuText);
         return 0;
     }
 
+    private static int Promiscuous(CliContext context, ParseResult parsed)
+    {
+        using NetFpcClient client = Connect(context);
+        PortInfo p = Find(context, client, parsed);
+        if (parsed.GetValue(s_switch) is string word)
+        {
+            p = Call(context, () => client.SetPortPromiscuous(p.Port, word == "on"));
+        }
+
+        Show(context, p, (w, p) => w.WriteBoolean("promisc", p.Promiscuous), p => $"{p.Name}: promiscuous {(p.Promiscuous ? "on" : "off")}");
+        return 0;
+    }
+
+    private static void Show(CliContext context, PortInfo port, Action<Utf8JsonWriter, PortInfo> json, Func<PortInfo, string> text)
+    {
+        if (context.Json)
+        {
+            CliContext.WriteJson(w => Write(w, port, json));
+        }
+        else
+        {
+            Console.Out.WriteLine(text(port));
+        }
+    }
+
+    private static void Write(Utf8JsonWriter w, PortInfo p, Action<Utf8JsonWriter, PortInfo> json)
+    {
+        PortName name = PortName.Parse(p.Name);
+        w.WriteStartObject();
+        w.WriteString("ifname", name.Interface);
+        w.WriteString("vrf", name.Vrf.Length == 0 ? NetworkNamespace.Unnamed : name.Vrf);
+        w.WriteNumber("ifindex", p.Ifindex);
+        w.WriteNumber("id", p.Port);
+        json(w, p);
+        w.WriteEndObject();
+    }
+
+    private static string MtuText(PortInfo p) => $"{p.Name}: mtu {p.Mtu} (at most {p.MaxMtu})";
+
+    private static void WriteMtu(Utf8JsonWriter w, PortInfo p)
+    {
+        w.WriteNumber("mtu", p.Mtu);
+        w.WriteNumber("maxMtu", p.MaxMtu);
+    }
+
+    private static string MacText(PortInfo p) =>
+        $"{p.Name}: unicast {Mac(p.Address.Span)}; to Linux: multicast {string.Join(' ', p.Multicast.Select(m => Mac(m.Span)))}, and whatever else its interface takes";
+
+    private static void WriteMac(Utf8JsonWriter w, PortInfo p)
+    {
+        w.WriteString("address", Mac(p.Address.Span));
+        w.WriteStartArray("multicast");
+        foreach (Google.Protobuf.ByteString group in p.Multicast)
+        {
+            w.WriteStringValue(Mac(group.Span));
+        }
+
+        w.WriteEndArray();
+    }
+
+    private static string Mac(ReadOnlySpan<byte> address) => string.Join(':', address.ToArray().Select(b => $"{b:x2}"));
+
+    private static string QueuesText(PortInfo p) =>
+        $"{p.Name}: {p.ReceiveQueues} receive and {p.TransmitQueues} transmit queues; {string.Join(", ", p.Workers.Select((w, q) => $"queue {q} by worker {w}"))}";
+
+    private static void WriteQueues(Utf8JsonWriter w, PortInfo p)
+    {
+        w.WriteNumber("rx", p.ReceiveQueues);
+        w.WriteNumber("tx", p.TransmitQueues);
+        w.WriteStartArray("workers");
+        foreach (uint worker in p.Workers)
+        {
+            w.WriteNumberValue(worker);
+        }
+
+        w.WriteEndArray();
+    }
+
     private static NetFpcClient Connect(CliContext context) => new(context.Instance.NetFpcSocket, s_timeout);
+
+    /// <summary>By [VRF/]IF, or by IF with --vrf.</summary>
+    private static PortInfo Find(CliContext context, NetFpcClient client, ParseResult parsed)
+    {
+        string text = parsed.GetValue(s_interface)!;
+        PortName name = PortName.Parse(text);
+        if (name.Vrf.Length == 0 && context.Vrf is string vrf)
+        {
+            name = name with { Vrf = vrf };
+        }
+
+        string wanted = (name.Vrf == NetworkNamespace.Unnamed ? name with { Vrf = "" } : name).ToString();
+        PortInfo found = Call(context, client.ListPorts).FirstOrDefault(p => p.Name == wanted)
+            ?? throw new CliError($"interface '{wanted}' is no port of the fast path; `fpctl port show` lists the ports", CliError.Usage);
+        return found.Gone ? throw new CliError($"port '{wanted}': its interface is missing; it is served again when it comes back") : found;
+    }
 
     /// <summary>Tells "not running" from "runs, but its fast path doesn't answer".</summary>
     private static T Call<T>(CliContext context, Func<T> call)
@@ -108,6 +234,14 @@ internal static class RpcCommand
         try
         {
             return call();
+        }
+        catch (NetFpcRefusedException e)
+        {
+            throw new CliError(e.Message);
+        }
+        catch (LinuxException e) when (e.ErrorNumber == Errno.ETIMEDOUT)
+        {
+            throw new CliError($"instance '{context.Instance}': the fast path process did not answer within {s_timeout.TotalSeconds:0} s; is it halted? see `fpctl status`");
         }
         catch (LinuxException e) when (e.ErrorNumber is Errno.ENOENT or Errno.ECONNREFUSED or EADDRNOTAVAIL)
         {
