@@ -57,6 +57,31 @@ public sealed class WorkerTests : IDisposable
     }
 
     [Fact]
+    public void QueuesThatEthtoolAddsAreServedByThemselves()
+    {
+        Build(4, 2);
+        _router.Run("ethtool -L r0 rx 2 tx 2");
+        _client.Run("ethtool -L c0 rx 2 tx 2");
+        _client.Run("ping -q -c 1 -W 2 10.2.0.2");
+        _product = new Product(_router).Start("--port r0 --port r1 --workers 2");
+        using FlowBundle others = FlowBundle.Start(_server, _client, "10.1.0.2", 5303, flows: 32, rate: 4_000);
+        CommandResult refused = _router.Try("ethtool -L r0 rx 1");
+        Assert.False(refused.Ok, "the kernel took a queue away that has a socket");
+        _router.Run("ethtool -L r0 rx 4 tx 4");
+        _client.Run("ethtool -L c0 rx 4 tx 4");
+        Wait.Until(() => Served().SequenceEqual([0, 1, 0, 1]), TimeSpan.FromSeconds(3), "four queues are served, by turns");
+        Thread.Sleep(300);
+        others.Stop();
+        ulong unserved = _product.SettledTotal().PassedBy("no-socket");
+        (BundleReport there, BundleReport back) = BothWays(seconds: 1, rate: 4_000);
+        Assert.True(there is { Missing: 0 } && back is { Missing: 0 }, $"there: {there}; back: {back}");
+        Assert.Equal(unserved, _product.SettledTotal().PassedBy("no-socket"));
+        _product.AssertConserved();
+
+        int[] Served() => [.. _product.Show("rpc queues r0").GetProperty("workers").EnumerateArray().Select(w => w.GetInt32())];
+    }
+
+    [Fact]
     public void IdleWorkersSleepEachOnItsCpu()
     {
         Start(4, 4, "--workers 2 --cpu 0,1");

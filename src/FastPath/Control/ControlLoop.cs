@@ -186,6 +186,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         }
     }
 
+    /// <param name="revive">Look for interfaces that have come back, and for new queues, too.</param>
     private void FollowInterfaces(bool revive)
     {
         foreach (Port p in _engine.Ports.All)
@@ -205,6 +206,10 @@ internal sealed unsafe class ControlLoop : IDisposable
             else
             {
                 p.Configure(p.Vrf.Devices, _engine.Admission(p));
+                if (revive)
+                {
+                    _engine.Ports.FollowQueues(p);
+                }
             }
         }
     }

@@ -160,6 +160,16 @@ internal sealed unsafe class Port : IDisposable
         return true;
     }
 
+    /// <summary>`ethtool -L`: what the interface has from now on.</summary>
+    public void TakeQueues(int receive, int transmit) => (Queues, TransmitQueues) = (receive, transmit);
+
+    /// <summary>A socket made while the port runs: its queue's packets come to its worker from here on.</summary>
+    public void Serve(XskBinding added)
+    {
+        added.Socket->PartialChecksums = IsVirtual || Mode == PortMode.Generic; // nothing can be received yet
+        _program!.Map("xsks").Update((uint)added.Queue, added.Fd);
+    }
+
     public void Publish(PortState* state, NetDevice? device, uint maxMtu)
     {
         state->Name = Name16.From(Name);
@@ -242,17 +252,11 @@ internal sealed unsafe class Port : IDisposable
         program.SetConstants(".rodata.constants", new XdpConstants { Generic = mode == PortMode.Generic ? 1u : 0u, Cookie = _cookie });
         Vrf!.Xdp.ShareWith(program);
         program.Load();
-        BpfMap sockets = program.Map("xsks");
-        foreach (XskBinding b in Bindings)
-        {
-            sockets.Update((uint)b.Queue, b.Fd);
-            b.Socket->PartialChecksums = IsVirtual || mode == PortMode.Generic; // nothing can be received yet
-        }
-
+        Mode = mode;
+        Bindings.ForEach(Serve);
         _config = (ulong*)program.MapMemory(".data.config");
         Configure(device, admission);
         _trailers.Set(Id, IfIndex, mode == PortMode.Generic);
-        Mode = mode;
 
         // A fast path that has just been killed may take a moment to be detached.
         ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_detachPatience.TotalNanoseconds;

@@ -85,7 +85,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
     /// <summary>Makes the sockets of a port, each in its worker's UMEM, and posts nothing: workers do that.</summary>
     public void Bind(Port p) => p.Vrf!.Inside(() =>
     {
-        for (int q = 0; q < p.Queues; q++)
+        for (int q = p.Bindings.Count; q < p.Queues; q++)
         {
             int worker = q % options.Workers;
             p.Bindings.Add(new XskBinding(engine.UmemOf(worker), p.Name, p.IfIndex, q, p.Id, p.Vrf.TablesOf(worker), p.Vrf.InjectorOf(worker)));
@@ -205,6 +205,42 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
         }
     }
 
+    /// <summary>
+    /// `ethtool -L` has given the port other numbers of queues: new ones get sockets. (The kernel refuses to take away one that has a socket.)
+    /// </summary>
+    public void FollowQueues(Port p)
+    {
+        (int receive, int transmit) = p.Vrf!.Devices.Queues(p.Name);
+        if ((receive, transmit) == (p.Queues, p.TransmitQueues))
+        {
+            return;
+        }
+
+        int served = p.Bindings.Count;
+        log.LogInformation("port {Port}: {Receive} receive and {Transmit} transmit queues now, {Before} and {TransmitBefore} before", p.Configured, receive, transmit, p.Queues, p.TransmitQueues);
+        p.TakeQueues(receive, transmit);
+        try
+        {
+            PortCheck.Queues(p, options.Workers);
+            CheckShares(p, receive - served);
+            Bind(p);
+        }
+        catch (Exception e) when (e is DaemonStartException or LinuxException)
+        {
+            log.LogWarning("port {Port}: what comes in by further queues is Linux's: {Cause}", p.Configured, e.Message);
+        }
+
+        if (p.Bindings.Count > served)
+        {
+            if (!ExchangeSockets())
+            {
+                throw new InvalidOperationException($"port {p.Configured}: a worker does not take its new sockets");
+            }
+
+            p.Bindings.Skip(served).ToList().ForEach(p.Serve);
+        }
+    }
+
     /// <summary>The namespace of ports goes: what they hold of it is let go of. What their rings have is forwarded first.</summary>
     public void Leave(ServedVrf vrf)
     {
@@ -293,16 +329,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
 
         PortCheck.Mtu(p, engine.FrameSize);
         PortCheck.Queues(p, options.Workers);
-        foreach (ForwardingWorker w in engine.Workers)
-        {
-            uint sockets = SocketsOf(w.Id) + (uint)QueuesOf(p, w.Id), frames = engine.UmemOf(w.Id).Frames;
-            if (frames / 2 / sockets < SmallestShare)
-            {
-                throw new DaemonStartException(
-                    Errno.ENOSPC, $"port {name}: the {frames} packet frames of worker {w.Id} don't suffice for {sockets} queues; delete a port, or stop the instance and start it with this port");
-            }
-        }
-
+        CheckShares(p, p.Queues);
         p.BeginGone();
         Forget(id);
         Resume(p);
@@ -310,6 +337,23 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
         _ports.Insert(place < 0 ? _ports.Count : place, p);
         return p;
     }
+
+    /// <summary>Whether each worker has frames for its share of so many sockets more.</summary>
+    private void CheckShares(Port p, int more)
+    {
+        foreach (ForwardingWorker w in engine.Workers)
+        {
+            uint sockets = (uint)(SetSize(w.Id) + ((more + options.Workers - 1) / options.Workers)), frames = engine.UmemOf(w.Id).Frames;
+            if (frames / 2 / sockets < SmallestShare)
+            {
+                throw new DaemonStartException(
+                    Errno.ENOSPC,
+                    $"port {p.Configured}: the {frames} packet frames of worker {w.Id} don't suffice for {sockets} queues; delete a port, or stop the instance and start it with these ports");
+            }
+        }
+    }
+
+    private int SetSize(int worker) => _ports.SelectMany(p => p.Bindings).Count(b => b.Queue % options.Workers == worker);
 
     /// <summary>Looks at the interface of a port. It may be missing if a fast path before us served it: it has vanished meanwhile.</summary>
     private bool IsThere(Port p)
