@@ -213,6 +213,8 @@ internal sealed unsafe class RouterLab : IDisposable
             p.WaitForExit();
         }
 
+        _beatEnds = true; // before the namespace goes, in which it looks for the ports
+        _beat?.Join();
         _left?.Dispose();
         _right?.Dispose();
         _store?.Dispose();
@@ -222,8 +224,6 @@ internal sealed unsafe class RouterLab : IDisposable
         }
 
         System.IO.Directory.Delete(Directory, recursive: true);
-        _beatEnds = true;
-        _beat?.Join();
         _segments.ForEach(s => s.Dispose());
     }
 
