@@ -101,7 +101,7 @@ public sealed class Ecmp6Tests : TopologyTest, IClassFixture<Ipv6Lab>
         void Try(bool ours, string policy, string fields, string what, byte[][] frames, int expected)
         {
             Router.Sysctl((Policy, policy), (Fields, fields));
-            Thread.Sleep(ours ? 400 : 20); // the setting is polled
+            Thread.Sleep(ours ? 250 : 20); // the setting is polled
             Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of6(Lab, frames);
             FlowPaths.AssertLinuxs(linuxs, $"policy {policy} fields {fields}, {what}", ways, Flows, expected, ours);
         }

@@ -76,7 +76,7 @@ public sealed class EcmpTests(RouterLab lab) : TopologyTest(lab), IClassFixture<
             foreach ((string policy, string fields, string what, byte[][] frames, int expected) in cases)
             {
                 Router.Sysctl((Policy, policy), (Fields, fields));
-                Thread.Sleep(ours ? 400 : 20); // the setting is polled
+                Thread.Sleep(ours ? 250 : 20); // the setting is polled
                 Dictionary<int, string> ways = ours ? OursOf(frames) : FlowPaths.Of(Lab, frames);
                 FlowPaths.AssertLinuxs(linuxs, $"policy {policy} fields {fields}, {what}", ways, Flows, expected, ours);
             }
