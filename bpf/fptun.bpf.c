@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * Takes exceptions off the carrier fpn0 and delivers them as received on the port they came in on.
+ * Takes exceptions off the carrier fpn0 and delivers them where their trailer says (see fptun_def.h).
  *
- * Hooks: tc egress of fpn0 (--punt egress: frames sent to it through a packet socket) and tc ingress (--punt tap: frames
- * written to the TAP). Both always, since nothing but trailed frames has business there.
- * Maps: counters (per CPU, by fptun_counter).
- * Verdicts: redirect to the ingress of the trailer's interface; what has no valid trailer is dropped, and counted.
+ * Hooks: tc egress of fpn0 (frames sent to it through a packet socket) and tc ingress (--punt tap: frames written to the
+ * TAP, which only its owner can). Both always, since nothing but trailed frames has business there.
+ * Maps: counters (per CPU, by command and fptun_counter), targets (the VRF's interfaces, and what may lead there).
+ * Verdicts: redirect to the ingress of the trailer's interface; TC_ACT_OK for OUTPUT on egress, which the fast path then
+ * reads from its TAP; what has no valid trailer is dropped. Everything is counted.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -25,6 +26,13 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FPTUN_MAX_TARGETS);
+	__type(key, __u32);
+	__type(value, __u32);
+} targets SEC(".maps");
+
 static __always_inline void count(__u32 which)
 {
 	__u64 *counter = bpf_map_lookup_elem(&counters, &which);
@@ -33,32 +41,58 @@ static __always_inline void count(__u32 which)
 		*counter += 1;
 }
 
+static __always_inline int refuse(__u32 why)
+{
+	count(why);
+	return TC_ACT_SHOT;
+}
+
+/* Cuts the trailer, or leaves the cookie in its place. */
+static __always_inline long strip(struct __sk_buff *skb, const struct fptun_trailer *trailer)
+{
+	__u32 length = skb->len;
+
+	if (trailer->flags & bpf_htons(FPTUN_F_COOKIE)) {
+		__u64 cookie[2] = { constants.cookie[0], constants.cookie[1] };
+
+		return bpf_skb_store_bytes(skb, length - sizeof(cookie), cookie, sizeof(cookie), 0);
+	}
+	return bpf_skb_change_tail(skb, length - sizeof(*trailer), 0);
+}
+
 SEC("tc")
 int fptun(struct __sk_buff *skb)
 {
 	struct fptun_trailer trailer;
-	__u32 length = skb->len;
+	__u32 length = skb->len, ifindex, *allowed;
 
 	if (length < ETH_HLEN + sizeof(trailer) ||
 	    bpf_skb_load_bytes(skb, length - sizeof(trailer), &trailer, sizeof(trailer)) ||
-	    trailer.magic != bpf_htonl(FPTUN_MAGIC) || trailer.version != FPTUN_VERSION ||
-	    trailer.command != FPTUN_BASIC || !trailer.ifindex)
-		goto invalid;
+	    trailer.magic != bpf_htonl(FPTUN_MAGIC))
+		return refuse(FPTUN_NO_TRAILER);
+	if (trailer.version != FPTUN_VERSION)
+		return refuse(FPTUN_BAD_VERSION);
+	if (trailer.command < FPTUN_BASIC || trailer.command >= FPTUN_COMMANDS)
+		return refuse(FPTUN_BAD_COMMAND);
 
-	if (trailer.flags & bpf_htons(FPTUN_F_COOKIE)) {
-		__u64 cookie[2] = { constants.cookie[0], constants.cookie[1] };
+	ifindex = bpf_ntohl(trailer.ifindex);
+	allowed = bpf_map_lookup_elem(&targets, &ifindex);
+	if (!allowed || !(*allowed & FPTUN_ALLOWS(trailer.command)))
+		return refuse(FPTUN_BAD_TARGET);
 
-		if (bpf_skb_store_bytes(skb, length - sizeof(cookie), cookie, sizeof(cookie), 0))
-			goto invalid;
-	} else if (bpf_skb_change_tail(skb, length - sizeof(trailer), 0)) {
-		goto invalid;
+	/* On ingress of fpn0 is only what the fast path itself wrote; it never asks itself to send. */
+	if (trailer.command == FPTUN_OUTPUT) {
+		if (skb->ingress_ifindex == skb->ifindex)
+			return refuse(FPTUN_BAD_COMMAND);
+		count(FPTUN_OUTPUT);
+		return TC_ACT_OK;
 	}
+	if (constants.secret && skb->ingress_ifindex != skb->ifindex && skb->mark != constants.secret)
+		return refuse(FPTUN_FORGED);
 
-	skb->mark = bpf_ntohl(trailer.mark);
-	count(FPTUN_INJECTED);
-	return bpf_redirect(bpf_ntohl(trailer.ifindex), BPF_F_INGRESS);
-
-invalid:
-	count(FPTUN_INVALID);
-	return TC_ACT_SHOT;
+	if (strip(skb, &trailer))
+		return refuse(FPTUN_NO_TRAILER);
+	skb->mark = trailer.command == FPTUN_TAP ? constants.tap_mark : bpf_ntohl(trailer.mark);
+	count(trailer.command);
+	return bpf_redirect(ifindex, BPF_F_INGRESS);
 }

@@ -23,6 +23,17 @@ public readonly unsafe struct BpfProgram(string name, int fd)
         return link < 0 ? throw new BpfException(-link, "attach XDP program to ifindex", $"{ifindex}", "") : new FileDescriptor(link);
     }
 
+    /// <summary>
+    /// Attaches by a link to the tc ingress of a device, before all else there (TCX, kernel 6.6). The kernel detaches when the
+    /// descriptor is closed, however we end.
+    /// </summary>
+    public FileDescriptor AttachTcxFirst(uint ifindex)
+    {
+        LibBpf.bpf_link_create_opts options = new() { sz = (nuint)sizeof(LibBpf.bpf_link_create_opts), flags = LibBpf.BPF_F_BEFORE };
+        int link = LibBpf.bpf_link_create(Fd, (int)ifindex, LibBpf.BPF_TCX_INGRESS, &options);
+        return link < 0 ? throw new BpfException(-link, "attach TCX program to ifindex", $"{ifindex}", "") : new FileDescriptor(link);
+    }
+
     /// <summary>Attaches to both tc hooks of a device through clsact. It goes with the device.</summary>
     public void AttachTc(uint ifindex)
     {

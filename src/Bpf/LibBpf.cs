@@ -5,7 +5,8 @@ namespace FastPathSync.Bpf;
 /// <summary>bpf/libbpf.h and bpf/bpf.h of libbpf 1.1: the calls we make, under their own names. Option structures carry their size first.</summary>
 internal static unsafe partial class LibBpf
 {
-    public const int BPF_XDP = 37;
+    public const int BPF_XDP = 37, BPF_TCX_INGRESS = 46;
+    public const uint BPF_F_BEFORE = 1 << 3;
     public const int BPF_TC_INGRESS = 1, BPF_TC_EGRESS = 2;
     public const int BPF_OBJ_NAME_LEN = 16;
     private const string Library = "libbpf.so.1";

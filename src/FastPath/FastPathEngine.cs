@@ -60,7 +60,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
 
     public ServedPorts Ports { get; }
 
-    public ReinjectionCookie Cookie { get; } = ReinjectionCookie.Random();
+    public FptunConstants Constants { get; } = FptunConstants.Random();
 
     public IReadOnlyList<ForwardingWorker> Workers => _workers;
 
@@ -300,7 +300,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
     }
 
     private void Begin(ServedVrf vrf) =>
-        vrf.Begin(Heartbeat, Cookie, Ports.Trailers, _options.PuntThroughTap, _options.Workers, TablesOf);
+        vrf.Begin(Heartbeat, Constants, Ports.Trailers, _options.PuntThroughTap, Segments.Workers, FrameSize, TablesOf, _log);
 
     /// <summary>What a worker reads, and the counters that it writes.</summary>
     private WorkerTables TablesOf(VrfTableSet s, int worker)

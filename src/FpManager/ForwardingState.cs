@@ -1,4 +1,5 @@
 using FastPathSync.FpManager.Features.Address;
+using FastPathSync.FpManager.Features.Capture;
 using FastPathSync.FpManager.Features.Demotion;
 using FastPathSync.FpManager.Features.Interface;
 using FastPathSync.FpManager.Features.Neighbour;
@@ -31,6 +32,9 @@ public sealed unsafe class ForwardingState
     private readonly VrfState* _vrf;
     private readonly ConfigurationSegments _segments;
     private readonly HashSet<Wire.ObjectKind> _syncing = [];
+
+    /// <summary>null: the VRF has no ports.</summary>
+    private readonly CaptureStore? _captures;
     private ulong _generation;
     private ulong _lastHeard = MonotonicClock.Nanoseconds;
 
@@ -59,6 +63,7 @@ public sealed unsafe class ForwardingState
         Addresses = new AddressStore(segments.Address);
         Neighbours = new NeighbourStore(segments, Interfaces, Reclaimer);
         Settings = new SettingsStore(_vrf, Interfaces, Addresses);
+        _captures = segments.HasCaptures ? new CaptureStore(segments.Capture, _vrf) : null;
         Nexthops = new NexthopStore(segments, Interfaces, Neighbours, Reclaimer, Demotions.IsEgressDemoted);
         Tries = new FibTrieWriter(segments.FibTrie, Reclaimer);
         Routes = new RouteStore(segments.Route, Nexthops, !segments.HasFib4 ? null : new Fib4Writer(
@@ -403,6 +408,12 @@ public sealed unsafe class ForwardingState
     {
         Settings.Apply(settings);
         Nexthops.HeedNeighbours(settings.MultipathUseNeigh);
+        return null;
+    });
+
+    public void Apply(Wire.Captures captures) => _ = Applying(0, () =>
+    {
+        _captures?.Apply(captures);
         return null;
     });
 

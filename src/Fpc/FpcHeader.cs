@@ -21,6 +21,7 @@ public enum FpcType : ushort
     Route6 = 23,
     Vrf = 32,
     Settings = 24,
+    Capture = 25,
 }
 
 [Flags]

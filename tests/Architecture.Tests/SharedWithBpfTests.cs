@@ -11,10 +11,8 @@ namespace FastPathSync.Architecture.Tests;
 /// <summary>What stands in bpf/*_def.h, as a C compiler understands it, against the C# beside it.</summary>
 public sealed class SharedWithBpfTests
 {
-    private const string Trailer = "FastPathSync.FastPath.Exceptions.FptunTrailer", Layout = "FastPathSync.FastPath.Ports.XdpLayout",
+    private const string Layout = "FastPathSync.FastPath.Ports.XdpLayout",
         Constants = "FastPathSync.FastPath.Ports.XdpConstants";
-
-    private delegate void WriteTrailer(Span<byte> trailer, byte command, ushort flags, uint ifindex, uint mark);
 
     [Fact]
     public void PassReasonsHaveTheSameNumbers()
@@ -25,36 +23,6 @@ public sealed class SharedWithBpfTests
         {
             Assert.True((long)reasons[i] == c[i], $"{reasons[i]} is {(int)reasons[i]} here and {c[i]} in C");
         }
-    }
-
-    [Fact]
-    public void TheTrailerIsWrittenWhereTheProgramReadsIt()
-    {
-        long[] c = Evaluate(
-            "fptun_def.h",
-            "sizeof(struct fptun_trailer)",
-            "offsetof(struct fptun_trailer, magic)",
-            "offsetof(struct fptun_trailer, version)",
-            "offsetof(struct fptun_trailer, command)",
-            "offsetof(struct fptun_trailer, flags)",
-            "offsetof(struct fptun_trailer, ifindex)",
-            "offsetof(struct fptun_trailer, mark)",
-            "FPTUN_MAGIC",
-            "FPTUN_VERSION",
-            "FPTUN_BASIC",
-            "FPTUN_F_COOKIE");
-        Type trailer = FastPathType(Trailer);
-        byte[] bytes = new byte[Constant(trailer, "Size")];
-        trailer.GetMethod("Write")!.CreateDelegate<WriteTrailer>()(bytes, 0x5c, 0x1234, 0x89abcdef, 0x01020304);
-        Assert.Equal(c[0], bytes.Length);
-        Assert.Equal((uint)c[7], BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan((int)c[1])));
-        Assert.Equal(c[8], bytes[c[2]]);
-        Assert.Equal(0x5c, bytes[c[3]]);
-        Assert.Equal(0x1234, BinaryPrimitives.ReadUInt16BigEndian(bytes.AsSpan((int)c[4])));
-        Assert.Equal(0x89abcdef, BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan((int)c[5])));
-        Assert.Equal(0x01020304u, BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan((int)c[6])));
-        Assert.Equal(c[9], Constant(trailer, "Basic"));
-        Assert.Equal(c[10], Constant(trailer, "FlagCookie"));
     }
 
     [Fact]
@@ -111,7 +79,7 @@ public sealed class SharedWithBpfTests
     [Fact]
     public void TheCarriersFramesAreSentUnderTheProtocolThatThePolicerKnows() => Assert.Equal(
         Evaluate("fptun_def.h", "FPTUN_ETHERTYPE")[0],
-        BinaryPrimitives.ReverseEndianness((ushort)Constant(FastPathType("FastPathSync.FastPath.Exceptions.Injector"), "NobodysProtocol")));
+        BinaryPrimitives.ReverseEndianness((ushort)Constant(FastPathType("FastPathSync.FastPath.Exceptions.CarrierQueue"), "NobodysProtocol")));
 
     /// <summary>Size of the struct and offset of each field; C says token_ns where C# says TokenNs.</summary>
     private static void AssertSameFields(string c, string name, string fields)

@@ -29,6 +29,8 @@ public sealed class SourceTests
             .. Enum.GetValues<PuntReason>().Where(r => r != PuntReason.Count).Select(ReasonNames.Of),
             .. Enum.GetValues<DropReason>().Where(r => r != DropReason.Count).Select(ReasonNames.Of),
             .. Enum.GetValues<PassReason>().Where(r => r != PassReason.Count).Select(ReasonNames.Of),
+            .. Enum.GetValues<FptunCommand>().Where(c => c is not (FptunCommand.None or FptunCommand.Count)).Select(ReasonNames.Of),
+            .. Enum.GetValues<FptunRefusal>().Where(r => r != FptunRefusal.Count).Select(ReasonNames.Of),
         ];
         Assert.Empty(reasons.Except(documented));
         Assert.Empty(documented.Except([.. reasons, "oversize"]));

@@ -9,6 +9,7 @@ public sealed class BackgroundProcess : IDisposable
 {
     private readonly Process _process;
     private readonly StringBuilder _output = new();
+    private bool _disposed;
 
     public BackgroundProcess(Process process)
     {
@@ -38,6 +39,12 @@ public sealed class BackgroundProcess : IDisposable
 
     public void Dispose()
     {
+        if (_disposed)
+        {
+            return; // by its test, before the lab
+        }
+
+        _disposed = true;
         if (!_process.HasExited)
         {
             _process.Kill();

@@ -1,4 +1,5 @@
 using FastPathSync.CacheManager.Features.Address;
+using FastPathSync.CacheManager.Features.Capture;
 using FastPathSync.CacheManager.Features.Demotion;
 using FastPathSync.CacheManager.Features.Interface;
 using FastPathSync.CacheManager.Features.Neighbour;
@@ -25,6 +26,7 @@ public sealed class FeatureSet : IDisposable
         Cascade = new Cascade();
         Demotions = new DemotionFeature(wake);
         Settings = new SettingsFeature(wake);
+        CaptureFeature captures = new(wake);
         Interfaces = new InterfaceFeature(Cascade);
         AddressFeature addresses = new(Cascade);
         Nexthops = new NexthopFeature(Cascade);
@@ -32,11 +34,11 @@ public sealed class FeatureSet : IDisposable
         Routes = new RouteFeature(Cascade, Interfaces, Routes6);
         NeighbourFeature neighbours = new();
         Rules = new RuleFeature(Cascade);
-        InDependence = [Demotions, Settings, Interfaces, addresses, Nexthops, Routes, Routes6, Rules, neighbours];
+        InDependence = [Demotions, Settings, captures, Interfaces, addresses, Nexthops, Routes, Routes6, Rules, neighbours];
 
         if (forwards)
         {
-            _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>(), Settings);
+            _monitor = new DemotionMonitor(logs.CreateLogger<DemotionMonitor>(), Settings, captures);
             Interfaces.InfosChanged = _monitor.InterfacesChanged;
         }
 

@@ -26,7 +26,7 @@ internal sealed unsafe class ControlLoop : IDisposable
     private bool _stop;
 
     /// <summary>By the carriers of VRFs that have gone.</summary>
-    private ulong _injectedBefore, _invalidBefore;
+    private readonly ulong[] _fptunBefore = new ulong[FastPathState.FptunCounters];
 
     public ControlLoop(FastPathEngine engine, ILogger log, Action<Exception> fail)
     {
@@ -95,6 +95,11 @@ internal sealed unsafe class ControlLoop : IDisposable
         if (period % PublishEvery == 0)
         {
             _engine.Tick();
+            foreach (ServedVrf v in _engine.Vrfs)
+            {
+                v.Capture.Tidy();
+            }
+
             _engine.FollowManager();
             CheckWorkers();
             if (period % ReviveEvery == 0)
@@ -112,6 +117,10 @@ internal sealed unsafe class ControlLoop : IDisposable
     {
         vrf.Seen = Volatile.Read(ref vrf.Segments.State->Change);
         LocalAddresses.Push(vrf.Segments.Address, vrf.Xdp);
+        vrf.Carrier.Follow(
+            new RecordTableReader<InterfaceRecord>(vrf.Segments.Interface.Body, vrf.Segments.Interface.Capacity).All().Select(r => r.Value.IfIndex).ToHashSet(),
+            _engine.Ports.All.Where(p => p.Vrf == vrf && !p.Gone).Select(p => p.IfIndex).ToHashSet());
+        vrf.Capture.Apply(vrf.Segments.Capture, [.. _engine.Ports.All.Where(p => p.Vrf == vrf && !p.Gone).Select(p => (p.Id, p.IfIndex))]);
         foreach (Port p in _engine.Ports.All)
         {
             if (p.Vrf == vrf && !p.Gone && p.Refresh(vrf.Devices))
@@ -130,9 +139,7 @@ internal sealed unsafe class ControlLoop : IDisposable
             if (!_engine.Segments.IsCurrent(v.Name, v.Segments))
             {
                 _log.LogWarning("VRF {Vrf} has gone, and its ports with it", v.Name);
-                (ulong injected, ulong invalid) = v.Carrier.Counters;
-                _injectedBefore += injected;
-                _invalidBefore += invalid;
+                v.Carrier.AddCounters(_fptunBefore);
                 _engine.Leave(v);
             }
         }
@@ -219,6 +226,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         try
         {
             _engine.Ports.Revive(p);
+            Apply(p.Vrf!);
         }
         catch (Exception e) when (e is Hosting.DaemonStartException or LinuxException or Bpf.BpfException)
         {
@@ -236,15 +244,14 @@ internal sealed unsafe class ControlLoop : IDisposable
         FastPathState* s = FastPathStateSegment.State(_engine.Segments.State);
         s->PortCount = _engine.Ports.IdCount;
         s->Forwarding = _engine.Heartbeat.Alive && _engine.TablesKept ? 1u : 0u;
-        ulong injected = _injectedBefore, invalid = _invalidBefore;
+        Span<ulong> fptun = stackalloc ulong[FastPathState.FptunCounters];
+        _fptunBefore.CopyTo(fptun);
         foreach (ServedVrf v in _engine.Vrfs)
         {
-            (ulong taken, ulong refused) = v.Carrier.Counters;
-            injected += taken;
-            invalid += refused;
+            v.Carrier.AddCounters(fptun);
         }
 
-        (s->FptunInjected, s->FptunInvalid) = (injected, invalid);
+        fptun.CopyTo(new Span<ulong>(s->Fptun, fptun.Length));
         _engine.Segments.Beat();
     }
 }

@@ -27,6 +27,7 @@ internal sealed unsafe class VrfTableSet : IDisposable
             Fib4 = Foreign(SegmentNames.Fib4, SegmentKind.Fib4);
             FibTrie = Foreign(SegmentNames.FibTrie, SegmentKind.FibTrie);
             Rule = Foreign(SegmentNames.Rule, SegmentKind.Rule);
+            Capture = Foreign(SegmentNames.Capture, SegmentKind.Capture);
             UseStamps = Foreign(SegmentNames.UseStamps, SegmentKind.UseStamps, writable: true);
         }
         catch
@@ -62,6 +63,8 @@ internal sealed unsafe class VrfTableSet : IDisposable
     public Segment FibTrie { get; }
 
     public Segment Rule { get; }
+
+    public Segment Capture { get; }
 
     public Segment UseStamps { get; }
 

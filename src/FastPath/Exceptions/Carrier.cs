@@ -3,6 +3,7 @@ using FastPathSync.Bpf;
 using FastPathSync.FastPath.Ports;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath.Exceptions;
 
@@ -18,7 +19,12 @@ internal sealed unsafe class Carrier : IDisposable
     private const int Mtu = 9000;
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
+    private const uint OfInterfaces = (1u << (int)FptunCommand.IfaceInput) | (1u << (int)FptunCommand.IpsecDone);
+    private const uint OfPorts = OfInterfaces | (1u << (int)FptunCommand.Basic) | (1u << (int)FptunCommand.Tap) | (1u << (int)FptunCommand.Output);
     private readonly BpfObject _program;
+
+    /// <summary>What the program's map `targets` holds.</summary>
+    private readonly Dictionary<uint, uint> _allowed = [];
 
     private Carrier(FileDescriptor tap, BpfObject program, uint ifindex)
     {
@@ -31,18 +37,42 @@ internal sealed unsafe class Carrier : IDisposable
 
     public uint IfIndex { get; }
 
-    public (ulong Injected, ulong Invalid) Counters
+    /// <summary>Adds what the tc program has counted, by FptunCommand and FptunRefusal.</summary>
+    public void AddCounters(Span<ulong> sums)
     {
-        get
+        BpfMap m = _program.Map("counters");
+        for (int i = 0; i < sums.Length; i++)
         {
-            BpfMap m = _program.Map("counters");
-            return (m.Sum(0), m.Sum(1));
+            sums[i] += m.Sum((uint)i);
+        }
+    }
+
+    /// <summary>Lets trailers lead to a port, before the first packet of it can be punted.</summary>
+    public void AllowPort(uint ifindex) => Allow(ifindex, OfPorts);
+
+    /// <summary>Lets trailers lead to the interfaces of the VRF that there are now, and to no other.</summary>
+    public void Follow(IReadOnlySet<uint> interfaces, IReadOnlySet<uint> ports)
+    {
+        foreach (uint i in interfaces.Where(i => i != IfIndex && !ports.Contains(i)))
+        {
+            Allow(i, OfInterfaces);
+        }
+
+        foreach (uint p in ports)
+        {
+            Allow(p, OfPorts);
+        }
+
+        foreach (uint gone in _allowed.Keys.Where(i => !interfaces.Contains(i) && !ports.Contains(i)).ToList())
+        {
+            _program.Map("targets").Delete(gone);
+            _allowed.Remove(gone);
         }
     }
 
     /// <summary>In the namespace of the calling thread.</summary>
     /// <param name="where">What it is called.</param>
-    public static Carrier Create(in ReinjectionCookie cookie, string where)
+    public static Carrier Create(in FptunConstants constants, string where)
     {
         // The device of a fast path that has just died may take a moment to go.
         ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_patience.TotalNanoseconds;
@@ -69,7 +99,7 @@ internal sealed unsafe class Carrier : IDisposable
             device.SetMtu(Name, Mtu);
             uint ifindex = Libc.if_nametoindex(Name);
             program = BpfObject.Open("fptun");
-            program.SetConstants(".rodata.constants", cookie);
+            program.SetConstants(".rodata.constants", constants);
             program.Load();
             program.Program("fptun").AttachTc(ifindex);
             device.SetFlags(Name, Libc.IFF_UP | Libc.IFF_NOARP);
@@ -89,6 +119,15 @@ internal sealed unsafe class Carrier : IDisposable
         _program.Dispose();
     }
 
+    private void Allow(uint ifindex, uint commands)
+    {
+        if (!_allowed.TryGetValue(ifindex, out uint have) || have != commands)
+        {
+            _program.Map("targets").Update(ifindex, commands);
+            _allowed[ifindex] = commands;
+        }
+    }
+
     /// <summary>Before it is up, so that no router solicitation ever crosses it. A kernel without IPv6 has no such file.</summary>
     private static void DisableIpv6()
     {
@@ -97,6 +136,29 @@ internal sealed unsafe class Carrier : IDisposable
         {
             File.WriteAllText(path, "1");
         }
+    }
+}
+
+/// <summary>
+/// What only the fast path and its eBPF programs know, random at each start: struct fptun_constants in bpf/fptun_def.h. Nobody
+/// outside can make a frame that is taken for one of ours.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+internal readonly struct FptunConstants(ReinjectionCookie cookie, uint secret, uint tapMark)
+{
+    public readonly ReinjectionCookie Cookie = cookie;
+
+    /// <summary>skb->mark of what our packet sockets send to the carrier.</summary>
+    public readonly uint Secret = secret;
+
+    /// <summary>skb->mark of copies for packet sockets.</summary>
+    public readonly uint TapMark = tapMark;
+
+    public static FptunConstants Random()
+    {
+        Span<uint> words = stackalloc uint[2];
+        System.Security.Cryptography.RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(words));
+        return new FptunConstants(ReinjectionCookie.Random(), words[0] | 1, words[1] | 1);
     }
 }
 

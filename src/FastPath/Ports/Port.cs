@@ -257,6 +257,7 @@ internal sealed unsafe class Port : IDisposable
         _config = (ulong*)program.MapMemory(".data.config");
         Configure(device, admission);
         _trailers.Set(Id, IfIndex, mode == PortMode.Generic);
+        Vrf.Carrier.AllowPort(IfIndex);
 
         // A fast path that has just been killed may take a moment to be detached.
         ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_detachPatience.TotalNanoseconds;

@@ -26,7 +26,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
     private static readonly TimeSpan s_devicePatience = TimeSpan.FromSeconds(2);
 
     private readonly List<Port> _ports = [];
-    private readonly ReinjectionCookie _cookie = engine.Cookie;
+    private readonly ReinjectionCookie _cookie = engine.Constants.Cookie;
 
     public PortTrailers Trailers { get; } = new();
 
@@ -88,7 +88,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
         for (int q = p.Bindings.Count; q < p.Queues; q++)
         {
             int worker = q % options.Workers;
-            p.Bindings.Add(new XskBinding(engine.UmemOf(worker), p.Name, p.IfIndex, q, p.Id, p.Vrf.TablesOf(worker), p.Vrf.InjectorOf(worker)));
+            p.Bindings.Add(new XskBinding(engine.UmemOf(worker), p.Name, p.IfIndex, q, p.Id, p.Vrf.TablesOf(worker), p.Vrf.InjectorOf(worker), p.Vrf.TapOf(worker)));
         }
 
         return true;

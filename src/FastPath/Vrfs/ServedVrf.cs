@@ -1,10 +1,12 @@
 using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Capture;
 using FastPathSync.FastPath.Control;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
 using FastPathSync.SharedMemory.Tables;
+using Microsoft.Extensions.Logging;
 
 namespace FastPathSync.FastPath.Vrfs;
 
@@ -16,10 +18,12 @@ internal sealed unsafe class ServedVrf : IDisposable
 {
     private readonly FileDescriptor? _namespace;
     private readonly List<Injector> _injectors = [];
+    private readonly List<PacketTap> _taps = [];
     private WorkerTables* _tables;
     private VrfTableSet? _segments;
     private XdpShared? _xdp;
     private Carrier? _carrier;
+    private VrfCapture? _capture;
 
     /// <param name="name">"" for the home VRF.</param>
     /// <param name="inode">Of the namespace.</param>
@@ -51,6 +55,8 @@ internal sealed unsafe class ServedVrf : IDisposable
 
     public Carrier Carrier => _carrier!;
 
+    public VrfCapture Capture => _capture!;
+
     /// <summary>VrfState.Change as it was last acted on.</summary>
     public uint Seen { get; set; }
 
@@ -73,18 +79,20 @@ internal sealed unsafe class ServedVrf : IDisposable
 
     /// <summary>Makes what packets need.</summary>
     /// <param name="tablesOf">What a worker reads.</param>
-    public void Begin(XdpHeartbeat heartbeat, in ReinjectionCookie cookie, PortTrailers trailers, bool puntThroughTap, int workers, Func<VrfTableSet, int, WorkerTables> tablesOf)
+    public void Begin(XdpHeartbeat heartbeat, in FptunConstants constants, PortTrailers trailers, bool puntThroughTap, IReadOnlyList<Segment> workers, uint largestFrame, Func<VrfTableSet, int, WorkerTables> tablesOf, ILogger log)
     {
-        ReinjectionCookie copy = cookie;
+        FptunConstants copy = constants;
         _xdp = new XdpShared(heartbeat);
         _carrier = Inside(() => Carrier.Create(copy, Where));
-        _tables = (WorkerTables*)NativeMemory.AlignedAlloc((nuint)(workers * sizeof(WorkerTables)), 64);
-        for (int w = 0; w < workers; w++)
+        _tables = (WorkerTables*)NativeMemory.AlignedAlloc((nuint)(workers.Count * sizeof(WorkerTables)), 64);
+        for (int w = 0; w < workers.Count; w++)
         {
             _tables[w] = tablesOf(Segments, w);
-            _injectors.Add(Inside(() => new Injector(Carrier.IfIndex, puntThroughTap ? Carrier.Tap : null, trailers)));
+            _injectors.Add(new Injector(Inside(() => new CarrierQueue(Carrier.IfIndex, puntThroughTap ? Carrier.Tap : null, copy.Secret)), trailers));
+            _taps.Add(new PacketTap(Inside(() => new CarrierQueue(Carrier.IfIndex, null, copy.Secret)), trailers, largestFrame));
         }
 
+        _capture = new VrfCapture(_taps, workers, copy, Inside, log);
         Seen = Volatile.Read(ref Segments.State->Change);
         LocalAddresses.Push(Segments.Address, _xdp);
     }
@@ -93,11 +101,16 @@ internal sealed unsafe class ServedVrf : IDisposable
 
     public Injector InjectorOf(int worker) => _injectors[worker];
 
+    public PacketTap TapOf(int worker) => _taps[worker];
+
     /// <summary>Only when no worker has a socket in it any more. The tables are released by who attached them.</summary>
     public void Dispose()
     {
         _injectors.ForEach(i => i.Dispose());
         _injectors.Clear();
+        _capture?.Dispose();
+        _taps.ForEach(t => t.Dispose());
+        _taps.Clear();
         _carrier?.Dispose();
         _xdp?.Dispose();
         NativeMemory.AlignedFree(_tables);

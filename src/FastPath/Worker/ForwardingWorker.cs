@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Capture;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Xsk;
 using FastPathSync.Linux;
@@ -43,6 +44,8 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private uint _fillTarget;
     private ulong _missing;
     private int _looks;
+    private TapBudget _tapBudget;
+    private bool _tapped;
 
     public ForwardingWorker(int id, int cpu, Umem umem, SocketSet set, PortCounters* counters, WorkerState* state, ulong* beat, bool spin)
     {
@@ -181,7 +184,12 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             {
                 idle = 0;
             }
-            else if (++idle >= SpinLoops)
+            else if (++idle == 1 && _tapped)
+            {
+                _tapBudget.Idle();
+                _tapped = false; // until the next packet that is shown
+            }
+            else if (idle >= SpinLoops)
             {
                 idle = 0;
                 CheckFrames();
@@ -223,10 +231,30 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         s->Rx.Release();
         s->Outstanding -= n;
         _vector.Count = (int)n;
-        Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums);
+        PacketTap tap = _set.Taps[s->PortId];
+        if (tap.IsOn)
+        {
+            RunTapped(s, tap);
+        }
+        else
+        {
+            Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums);
+        }
+
         Settle(s->PortId);
         _state->Bursts++;
         return n;
+    }
+
+    /// <summary>Packet sockets (tcpdump) see what goes through.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void RunTapped(XskSocket* s, PacketTap tap)
+    {
+        _tapped = true;
+        _tapBudget.Earn();
+        tap.Before(in _vector, s->PortId);
+        Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums);
+        tap.After(ref _vector, s->PortId, _counters, ref _tapBudget);
     }
 
     /// <summary>Every packet of the vector goes one of three ways, and is counted there.</summary>

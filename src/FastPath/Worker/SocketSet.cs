@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Capture;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Xsk;
 using FastPathSync.Linux;
@@ -24,6 +25,7 @@ internal sealed unsafe class SocketSet : IDisposable
             XskSocket* s = bindings[i].Socket;
             Sockets[i] = s;
             Injectors[s->PortId] = bindings[i].Injector;
+            Taps[s->PortId] = bindings[i].Tap;
             Poll[i] = new Libc.pollfd { fd = s->Fd, events = Libc.POLLIN };
             if (TxByPort[s->PortId] == null)
             {
@@ -44,6 +46,9 @@ internal sealed unsafe class SocketSet : IDisposable
 
     /// <summary>By PortId; of the ports that have a socket here.</summary>
     public Injector[] Injectors { get; } = new Injector[Capacities.Ports];
+
+    /// <summary>By PortId; of the ports that have a socket here.</summary>
+    public PacketTap[] Taps { get; } = new PacketTap[Capacities.Ports];
 
     public bool Contains(XskSocket* socket)
     {

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using FastPathSync.FastPath.Capture;
 using FastPathSync.FastPath.Exceptions;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
@@ -15,10 +16,11 @@ internal sealed unsafe class XskBinding : IDisposable
     private XskSocket* _socket;
 
     /// <summary>Made in the namespace of the interface.</summary>
-    public XskBinding(Umem umem, string interfaceName, uint ifindex, int queue, int portId, WorkerTables* tables, Injector injector)
+    public XskBinding(Umem umem, string interfaceName, uint ifindex, int queue, int portId, WorkerTables* tables, Injector injector, PacketTap tap)
     {
         _umem = umem;
         Injector = injector;
+        Tap = tap;
         Queue = queue;
         PortId = portId;
         _fd = FileDescriptor.FromCall(Libc.socket(Libc.AF_XDP, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 0), "socket(AF_XDP)", interfaceName);
@@ -43,6 +45,9 @@ internal sealed unsafe class XskBinding : IDisposable
 
     /// <summary>To Linux, for what its worker punts of its port.</summary>
     public Injector Injector { get; }
+
+    /// <summary>To packet sockets, for what its worker forwards of its port.</summary>
+    public PacketTap Tap { get; }
 
     public XskSocket* Socket => _socket;
 

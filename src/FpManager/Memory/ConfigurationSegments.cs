@@ -44,6 +44,11 @@ public sealed class ConfigurationSegments : IDisposable
 
     public Segment Rule => _tables[SegmentKind.Rule];
 
+    /// <summary>Of a VRF with ports only.</summary>
+    public Segment Capture => _tables[SegmentKind.Capture];
+
+    public bool HasCaptures => _tables.ContainsKey(SegmentKind.Capture);
+
     /// <summary>Of a VRF with ports only (see HasFib4).</summary>
     public Segment Fib4 => _tables[SegmentKind.Fib4];
 
@@ -179,6 +184,7 @@ public sealed class ConfigurationSegments : IDisposable
         if (s.Fib4Groups > 0)
         {
             parts.Add((SegmentNames.Fib4, SegmentKind.Fib4, s.Fib4Groups, Fib4Segment.BodyLength));
+            parts.Add((SegmentNames.Capture, SegmentKind.Capture, CaptureSegment.Sockets, CaptureSegment.BodyLength));
         }
 
         return parts;

@@ -14,7 +14,7 @@ public static class SegmentNames
 
     // Written by fpmd.
     public const string Vrf = "vrf", Interface = "interface", Address = "address", Route = "route", Route6 = "route6", Nexthop = "nexthop",
-        Neighbour = "neighbour", Adjacency = "adjacency", Fib4 = "fib4", FibTrie = "fib-trie", Rule = "rule", UseStamps = "use-stamps";
+        Neighbour = "neighbour", Adjacency = "adjacency", Fib4 = "fib4", FibTrie = "fib-trie", Rule = "rule", Capture = "capture", UseStamps = "use-stamps";
 
     // Written by fastpath.
     public const string FastPathState = "fastpath";

@@ -16,6 +16,7 @@ public sealed class VrfSegments(Func<string, SegmentKind, Segment?> find, string
         (SegmentNames.Adjacency, SegmentKind.Adjacency), (SegmentNames.Fib4, SegmentKind.Fib4), (SegmentNames.FibTrie, SegmentKind.FibTrie),
         (SegmentNames.Rule, SegmentKind.Rule),
         (SegmentNames.UseStamps, SegmentKind.UseStamps),
+        (SegmentNames.Capture, SegmentKind.Capture),
     ];
 
     private readonly Dictionary<string, Segment> _open = [];

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using FastPathSync.CacheManager.Features.Capture;
 using FastPathSync.CacheManager.Features.Demotion;
 using FastPathSync.CacheManager.Features.Settings;
 using FastPathSync.Fpc.Protocol;
@@ -36,7 +37,7 @@ internal sealed class Watched : IDemotionSink, IDisposable
     public Watched(ITestOutputHelper output, string? before = null)
     {
         _output = output;
-        _monitor = new DemotionMonitor(NullLogger<DemotionMonitor>.Instance, _settings);
+        _monitor = new DemotionMonitor(NullLogger<DemotionMonitor>.Instance, _settings, new CaptureFeature(() => { }));
         Execute("ip", "netns", "add", _name);
         try
         {

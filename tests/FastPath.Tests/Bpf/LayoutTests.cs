@@ -6,7 +6,7 @@ using FastPathSync.SharedMemory.Tables;
 namespace FastPathSync.FastPath.Tests.Bpf;
 
 /// <summary>What C and C# both say about the same bytes.</summary>
-public sealed class LayoutTests
+public sealed unsafe class LayoutTests
 {
     [Fact]
     public void PassReasonsHaveTheSameNumbers()
@@ -62,10 +62,18 @@ public sealed class LayoutTests
             "fptun_def.h",
             "sizeof(struct fptun_trailer)", "offsetof(struct fptun_trailer, magic)", "offsetof(struct fptun_trailer, version)", "offsetof(struct fptun_trailer, command)",
             "offsetof(struct fptun_trailer, flags)", "offsetof(struct fptun_trailer, ifindex)", "offsetof(struct fptun_trailer, mark)",
-            "FPTUN_MAGIC", "FPTUN_VERSION", "FPTUN_BASIC", "FPTUN_F_COOKIE");
-        Assert.Equal([FptunTrailer.Size, 0, 4, 5, 6, 8, 12, FptunTrailer.Magic, FptunTrailer.Version, FptunTrailer.Basic, FptunTrailer.FlagCookie], c);
+            "FPTUN_MAGIC", "FPTUN_VERSION", "FPTUN_F_COOKIE");
+        Assert.Equal([FptunTrailer.Size, 0, 4, 5, 6, 8, 12, FptunTrailer.Magic, FptunTrailer.Version, FptunTrailer.FlagCookie], c);
+        FptunCommand[] commands = [.. Enum.GetValues<FptunCommand>().Where(v => v is not (FptunCommand.None or FptunCommand.Count))];
+        Assert.Equal(commands.Select(v => (long)v), CHeader.Evaluate("fptun_def.h", [.. commands.Select(v => $"FPTUN_{Upper(v.ToString())}")]));
+        FptunRefusal[] refusals = [.. Enum.GetValues<FptunRefusal>().Where(v => v != FptunRefusal.Count)];
+        Assert.Equal(refusals.Select(v => (long)v), CHeader.Evaluate("fptun_def.h", [.. refusals.Select(v => $"FPTUN_{Upper(v.ToString())}")]));
+        FptunConstants k = default;
+        Assert.Equal(
+            [FastPathState.FptunCounters, sizeof(FptunConstants), (byte*)&k.Secret - (byte*)&k, (byte*)&k.TapMark - (byte*)&k],
+            CHeader.Evaluate("fptun_def.h", "FPTUN_COUNTERS", "sizeof(struct fptun_constants)", "offsetof(struct fptun_constants, secret)", "offsetof(struct fptun_constants, tap_mark)"));
         byte[] t = new byte[16];
-        FptunTrailer.Write(t, FptunTrailer.Basic, 0x0203, 0x04050607, 0x08090a0b);
+        FptunTrailer.Write(t, FptunCommand.Basic, 0x0203, 0x04050607, 0x08090a0b);
         Assert.Equal("4650543101010203" + "04050607" + "08090a0b", Convert.ToHexStringLower(t));
     }
 

@@ -45,7 +45,7 @@ public sealed unsafe class RouterIpv6Tests
         PortCounters* c = lab.Counters(0);
         Assert.Equal((1ul, 1ul), (c->Punted[(int)PuntReason.TtlExpired], c->Rx));
         bool generic = arguments.Contains("generic", StringComparison.Ordinal);
-        Assert.True(RouterLab.Eventually(() => lab.State->FptunInjected == 1 && lab.Port(0)->Passed[(int)PassReason.Reinjected] == (generic ? 1ul : 0ul)));
+        Assert.True(RouterLab.Eventually(() => lab.State->Fptun[(int)FptunCommand.Basic] == 1 && lab.Port(0)->Passed[(int)PassReason.Reinjected] == (generic ? 1ul : 0ul)));
     }
 
     [Fact]

@@ -351,6 +351,7 @@ internal sealed unsafe class RouterLab : IDisposable
         (_address, _nexthop) = (address, nexthop);
         Segment fib = Make(SegmentNames.Fib4, SegmentKind.Fib4, Fib4Segment.BodyLength);
         _ = Make(SegmentNames.Rule, SegmentKind.Rule, RuleSegment.BodyLength);
+        _ = Make(SegmentNames.Capture, SegmentKind.Capture, CaptureSegment.BodyLength);
         _tries = Make(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         _ = Make(SegmentNames.UseStamps, SegmentKind.UseStamps, UseStampSegment.BodyLength);
 

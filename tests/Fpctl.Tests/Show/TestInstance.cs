@@ -36,6 +36,7 @@ internal sealed unsafe class TestInstance : IDisposable
         Add(SegmentNames.Adjacency, SegmentKind.Adjacency, AdjacencySegment.BodyLength);
         Add(SegmentNames.Fib4, SegmentKind.Fib4, Fib4Segment.BodyLength);
         Add(SegmentNames.Rule, SegmentKind.Rule, RuleSegment.BodyLength);
+        Add(SegmentNames.Capture, SegmentKind.Capture, CaptureSegment.BodyLength);
         Add(SegmentNames.FibTrie, SegmentKind.FibTrie, FibTrieSegment.BodyLength(Capacities.FibTrieUnits));
         Add(SegmentNames.UseStamps, SegmentKind.UseStamps, UseStampSegment.BodyLength);
         Add(SegmentNames.FastPathState, SegmentKind.FastPathState, FastPathStateSegment.BodyLength);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using FastPathSync.CacheManager.Features.Capture;
 using FastPathSync.CacheManager.Features.Settings;
 using FastPathSync.Fpc.Protocol;
 using FastPathSync.Linux;
@@ -30,10 +31,10 @@ public sealed class DemotionMonitor : IDetector, IDisposable
     private readonly FileDescriptor _waker; // … and the other end, written to
     private volatile bool _stop;
 
-    public DemotionMonitor(ILogger<DemotionMonitor> logger, SettingsFeature settings)
+    public DemotionMonitor(ILogger<DemotionMonitor> logger, SettingsFeature settings, CaptureFeature captures)
         : this(logger, [
             new InterfaceProbe(), new SharedAddressProbe(), new NftablesProbe(), new LegacyTablesProbe(), new LegacyTablesProbe(ipv6: true), new XfrmProbe(),
-            new TrafficControlProbe(), new TcxProbe(), new SysctlProbe(settings)])
+            new TrafficControlProbe(), new TcxProbe(), new SysctlProbe(settings), new PacketSocketProbe(captures)])
     {
     }
 

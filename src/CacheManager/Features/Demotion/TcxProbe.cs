@@ -10,13 +10,20 @@ namespace FastPathSync.CacheManager.Features.Demotion;
 /// </summary>
 internal sealed unsafe class TcxProbe : Probe
 {
-    private const int BPF_PROG_QUERY = 16;                      // linux/bpf.h
+    private const int BPF_PROG_QUERY = 16, BPF_PROG_GET_FD_BY_ID = 13, BPF_OBJ_GET_INFO_BY_FD = 15; // linux/bpf.h
     private const uint BPF_TCX_INGRESS = 46, BPF_TCX_EGRESS = 47; // linux/bpf.h, kernel 6.6
 
     /// <summary>Two system calls of about 1 µs each per interface; beyond this many, the interfaces take turns.</summary>
     private const int InterfacesPerLook = 256;
 
+    /// <summary>More than these are not told apart.</summary>
+    private const int MostPrograms = 64;
+
+    /// <summary>bpf/tap_drop.bpf.c, by which the fast path ends its own copies for packet sockets.</summary>
+    private static readonly byte[] s_ours = "fps_tap_drop\0"u8.ToArray();
+
     private readonly Dictionary<(uint IfIndex, uint Type), uint> _counts = [];
+    private readonly Dictionary<uint, bool> _isOurs = []; // by program id, which the kernel doesn't give twice
     private int _turn;
 
     public override string Name => "tcx";
@@ -43,7 +50,7 @@ internal sealed unsafe class TcxProbe : Probe
                 int errno = Query(ifindex, type, out uint count);
                 _counts[(ifindex, type)] = errno switch
                 {
-                    0 => count,
+                    0 => count, // without ours
                     Errno.ENODEV => 0, // gone meanwhile
                     _ => throw new LinuxException(errno, "BPF_PROG_QUERY", $"tcx of interface {ifindex}"),
                 };
@@ -69,18 +76,66 @@ internal sealed unsafe class TcxProbe : Probe
         }
     }
 
-    public override void Dispose() => _counts.Clear();
+    public override void Dispose()
+    {
+        _counts.Clear();
+        _isOurs.Clear();
+    }
 
     private static string Programs(uint count) => count == 1 ? "1 TCX program" : $"{count} TCX programs";
 
     /// <summary>The interface is looked up in the namespace of the calling thread.</summary>
-    private static int Query(uint ifindex, uint type, out uint count)
+    private int Query(uint ifindex, uint type, out uint count)
     {
-        QueryAttribute attribute = new() { Target = ifindex, AttachType = type };
+        uint* ids = stackalloc uint[MostPrograms];
+        QueryAttribute attribute = new() { Target = ifindex, AttachType = type, ProgramIds = (ulong)ids, Count = MostPrograms };
         long result = Libc.syscall(Libc.SYS_bpf, BPF_PROG_QUERY, (long)&attribute, sizeof(QueryAttribute), 0, 0);
         int errno = result < 0 ? Marshal.GetLastPInvokeError() : 0;
         count = attribute.Count;
-        return errno;
+        for (int i = 0; errno == 0 && i < Math.Min(attribute.Count, MostPrograms); i++)
+        {
+            count -= IsOurs(ids[i]) ? 1u : 0;
+        }
+
+        return errno == Errno.ENOSPC ? 0 : errno; // more than there is room for: they are counted all the same
+    }
+
+    private bool IsOurs(uint id)
+    {
+        if (!_isOurs.TryGetValue(id, out bool ours))
+        {
+            ulong* attribute = stackalloc ulong[2] { id, 0 };
+            int fd = (int)Libc.syscall(Libc.SYS_bpf, BPF_PROG_GET_FD_BY_ID, (long)attribute, 2 * sizeof(ulong), 0, 0);
+            if (fd >= 0)
+            {
+                using FileDescriptor program = new(fd);
+                ProgramInfo info = default;
+                InfoAttribute about = new() { Fd = (uint)fd, Length = (uint)sizeof(ProgramInfo), Info = (ulong)&info };
+                ours = Libc.syscall(Libc.SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, (long)&about, sizeof(InfoAttribute), 0, 0) == 0
+                    && new ReadOnlySpan<byte>(info.Name, s_ours.Length).SequenceEqual(s_ours);
+            }
+
+            _isOurs[id] = ours;
+        }
+
+        return ours;
+    }
+
+    /// <summary>struct bpf_prog_info up to its name.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct ProgramInfo
+    {
+        private fixed byte _before[64];
+        public fixed byte Name[16];
+    }
+
+    /// <summary>union bpf_attr, member info.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct InfoAttribute
+    {
+        public uint Fd;
+        public uint Length;
+        public ulong Info;
     }
 
     /// <summary>union bpf_attr, member query.</summary>

@@ -251,6 +251,17 @@ public static class BatchValidator
         return settings;
     }
 
+    public static Wire.Captures Valid(Wire.Captures captures)
+    {
+        foreach (Wire.PacketSocket s in captures.Sockets)
+        {
+            Require(s.Filter.Length % 8 == 0, $"packet socket {s.Inode}: a filter of {s.Filter.Length} bytes, which is no whole number of instructions");
+            Require(s.Protocol <= ushort.MaxValue, $"packet socket {s.Inode}: protocol {s.Protocol}");
+        }
+
+        return captures;
+    }
+
     private static bool IsIpv4(ByteString address) => address.Length == 4;
 
     private static void RequireGateway(ByteString gateway) => Require(gateway.Length is 0 or 4 or 16, $"gateway of {gateway.Length} bytes");

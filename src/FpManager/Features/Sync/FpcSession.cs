@@ -126,6 +126,9 @@ public sealed class FpcSession(Socket socket, VrfRegistry vrfs, ILogger log, Act
             case FpcType.Settings:
                 state.Apply(BatchValidator.Valid(frame.Parse(Wire.Settings.Parser)));
                 return (0, "");
+            case FpcType.Capture:
+                state.Apply(BatchValidator.Valid(frame.Parse(Wire.Captures.Parser)));
+                return (0, "");
             default:
                 throw new FpcProtocolException($"{frame.Header.Type} is not for a server");
         }

@@ -18,6 +18,12 @@ internal sealed class Counters
     /// <summary>L4 checksums that the sender had left to its (virtual) hardware.</summary>
     public ulong ChecksumsCompleted { get; set; }
 
+    /// <summary>Shown to packet sockets (tcpdump) on the port, as received or as sent.</summary>
+    public ulong TapCopied { get; set; }
+
+    /// <summary>Not shown to them, for want of time.</summary>
+    public ulong TapMissed { get; set; }
+
     public ulong[] Punted { get; set; } = new ulong[(int)PuntReason.Count];
 
     public ulong[] Dropped { get; set; } = new ulong[(int)DropReason.Count];
@@ -35,6 +41,8 @@ internal sealed class Counters
             sum.TxBytes += c.TxBytes;
             sum.Forwarded += c.Forwarded;
             sum.ChecksumsCompleted += c.ChecksumsCompleted;
+            sum.TapCopied += c.TapCopied;
+            sum.TapMissed += c.TapMissed;
             Add(sum.Punted, c.Punted);
             Add(sum.Dropped, c.Dropped);
             Add(sum.Passed, c.Passed);
@@ -55,6 +63,8 @@ internal sealed class Counters
         TxBytes = TxBytes - baseline.TxBytes,
         Forwarded = Forwarded - baseline.Forwarded,
         ChecksumsCompleted = ChecksumsCompleted - baseline.ChecksumsCompleted,
+        TapCopied = TapCopied - baseline.TapCopied,
+        TapMissed = TapMissed - baseline.TapMissed,
         Punted = Difference(Punted, baseline.Punted),
         Dropped = Difference(Dropped, baseline.Dropped),
         Passed = Difference(Passed, baseline.Passed),
@@ -64,7 +74,7 @@ internal sealed class Counters
 
     private bool IsBehind(Counters b) =>
         Rx < b.Rx || RxBytes < b.RxBytes || Tx < b.Tx || TxBytes < b.TxBytes || Forwarded < b.Forwarded
-        || ChecksumsCompleted < b.ChecksumsCompleted || IsBehind(Punted, b.Punted) || IsBehind(Dropped, b.Dropped) || IsBehind(Passed, b.Passed);
+        || ChecksumsCompleted < b.ChecksumsCompleted || TapCopied < b.TapCopied || TapMissed < b.TapMissed || IsBehind(Punted, b.Punted) || IsBehind(Dropped, b.Dropped) || IsBehind(Passed, b.Passed);
 
     private static bool IsBehind(ulong[] now, ulong[] then) => now.Length != then.Length || now.Zip(then).Any(p => p.First < p.Second);
 

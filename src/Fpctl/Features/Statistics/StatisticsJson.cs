@@ -82,8 +82,22 @@ internal static class StatisticsJson
         WriteFrames(w, Sum(s, x => x.Frames), Sum(s, x => x.FramesInUse), Sum(s, x => x.FramesLost));
 
         w.WriteStartObject("fptun");
-        w.WriteNumber("injected", s.FptunInjected);
-        w.WriteNumber("invalid", s.FptunInvalid);
+        w.WriteNumber("injected", s.FptunDone);
+        w.WriteNumber("invalid", s.FptunRefused);
+        w.WriteStartObject("commands");
+        for (FptunCommand c = FptunCommand.Basic; c < FptunCommand.Count; c++)
+        {
+            w.WriteNumber(ReasonNames.Of(c), s.Fptun[(int)c]);
+        }
+
+        w.WriteEndObject();
+        w.WriteStartObject("refused");
+        for (FptunRefusal r = FptunRefusal.NoTrailer; r < FptunRefusal.Count; r++)
+        {
+            w.WriteNumber(ReasonNames.Of(r), s.Fptun[(int)r]);
+        }
+
+        w.WriteEndObject();
         w.WriteEndObject();
 
         w.WriteStartObject("rates");
@@ -113,6 +127,10 @@ internal static class StatisticsJson
         w.WriteNumber("tx", c.Tx);
         w.WriteNumber("txBytes", c.TxBytes);
         w.WriteNumber("checksumsCompleted", c.ChecksumsCompleted);
+        w.WriteStartObject("captured");
+        w.WriteNumber("copied", c.TapCopied);
+        w.WriteNumber("missed", c.TapMissed);
+        w.WriteEndObject();
         Write(w, "punted", c.Punted, i => ReasonNames.Of((PuntReason)i));
         Write(w, "dropped", c.Dropped, i => ReasonNames.Of((DropReason)i));
         Write(w, "passed", c.Passed, i => ReasonNames.Of((PassReason)i));

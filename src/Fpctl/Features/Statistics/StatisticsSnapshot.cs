@@ -87,9 +87,12 @@ internal sealed unsafe class StatisticsSnapshot
 
     public AuditSnapshot Audit { get; set; } = new(0, 0, 0, null);
 
-    public ulong FptunInjected { get; set; }
+    /// <summary>By FptunCommand and FptunRefusal.</summary>
+    public ulong[] Fptun { get; set; } = new ulong[FastPathState.FptunCounters];
 
-    public ulong FptunInvalid { get; set; }
+    public ulong FptunDone => Sum(Fptun.AsSpan((int)FptunCommand.Basic, (int)FptunCommand.Count - (int)FptunCommand.Basic));
+
+    public ulong FptunRefused => Sum(Fptun.AsSpan((int)FptunRefusal.NoTrailer));
 
     public static StatisticsSnapshot Take(InstanceTables tables)
     {
@@ -107,8 +110,7 @@ internal sealed unsafe class StatisticsSnapshot
             return s; // the fast path never ran: there is nothing to count yet
         }
 
-        s.FptunInjected = f->FptunInjected;
-        s.FptunInvalid = f->FptunInvalid;
+        s.Fptun = new ReadOnlySpan<ulong>(f->Fptun, FastPathState.FptunCounters).ToArray();
         for (int i = 0; i < f->PortCount; i++)
         {
             s.Ports.Add(TakePort(tables.Port(i)));
@@ -155,9 +157,19 @@ internal sealed unsafe class StatisticsSnapshot
         Audit = Audit,
         Resyncs = Resyncs >= baseline.Resyncs ? Resyncs - baseline.Resyncs : Resyncs,
         Overruns = Overruns >= baseline.Overruns ? Overruns - baseline.Overruns : Overruns,
-        FptunInjected = FptunInjected >= baseline.FptunInjected ? FptunInjected - baseline.FptunInjected : FptunInjected,
-        FptunInvalid = FptunInvalid >= baseline.FptunInvalid ? FptunInvalid - baseline.FptunInvalid : FptunInvalid,
+        Fptun = [.. Fptun.Select((n, i) => n >= baseline.Fptun.ElementAtOrDefault(i) ? n - baseline.Fptun.ElementAtOrDefault(i) : n)],
     };
+
+    private static ulong Sum(ReadOnlySpan<ulong> counters)
+    {
+        ulong sum = 0;
+        foreach (ulong n in counters)
+        {
+            sum += n;
+        }
+
+        return sum;
+    }
 
     private static PortSnapshot TakePort(PortState* p)
     {
@@ -193,6 +205,8 @@ internal sealed unsafe class StatisticsSnapshot
                 TxBytes = p->TxBytes,
                 Forwarded = p->Forwarded,
                 ChecksumsCompleted = p->ChecksumsCompleted,
+                TapCopied = p->TapCopied,
+                TapMissed = p->TapMissed,
             };
             new ReadOnlySpan<ulong>(p->Punted, c.Punted.Length).CopyTo(c.Punted);
             new ReadOnlySpan<ulong>(p->Dropped, c.Dropped.Length).CopyTo(c.Dropped);

@@ -15,7 +15,7 @@ internal static class StatisticsText
         LatencyLine(parts, s);
         ulong frames = Sum(s, w => w.Frames), inUse = Sum(s, w => w.FramesInUse), lost = Sum(s, w => w.FramesLost);
         string colour = lost == 0 ? "green" : "red";
-        parts.Add(new Markup($"UMEM: {frames} frames, {inUse} in use, [{colour}]{lost} lost[/]. FPTUN: {s.FptunInjected} injected, {s.FptunInvalid} invalid.\n"));
+        parts.Add(new Markup($"UMEM: {frames} frames, {inUse} in use, [{colour}]{lost} lost[/]. FPTUN: {s.FptunDone} injected, {s.FptunRefused} invalid.\n"));
         return new Rows(parts);
     }
 
@@ -73,6 +73,12 @@ internal static class StatisticsText
         Add("punted to Linux", total.Punted, i => ReasonNames.Of((PuntReason)i));
         Add("dropped", total.Dropped, i => ReasonNames.Of((DropReason)i));
         Add("passed by XDP", total.Passed, i => ReasonNames.Of((PassReason)i));
+        if (total.TapCopied + total.TapMissed > 0)
+        {
+            t.AddRow("captured", "copied for packet sockets", $"{total.TapCopied}");
+            t.AddRow("captured", "not copied: no time", $"{total.TapMissed}");
+        }
+
         if (total.ChecksumsCompleted > 0)
         {
             t.AddRow("forwarded", "checksum completed", $"{total.ChecksumsCompleted}");

@@ -49,8 +49,10 @@ public unsafe struct PortState
 
 /// <summary>Written by the control thread of fastpath ten times a second. Readers: fpmd, fpsd, fpctl.</summary>
 [StructLayout(LayoutKind.Sequential)]
-public struct FastPathState
+public unsafe struct FastPathState
 {
+    public const int FptunCounters = 16;
+
     public int Pid;
     public uint PortCount;
     public uint WorkerCount;
@@ -61,9 +63,8 @@ public struct FastPathState
     public uint Reserved;
     public ulong StartedAt;      // CLOCK_MONOTONIC nanoseconds
 
-    // Counters of bpf/fptun.bpf.c
-    public ulong FptunInjected;
-    public ulong FptunInvalid;
+    /// <summary>Counters of bpf/fptun.bpf.c, by enum fptun_command (what was done) and enum fptun_counter (what was refused).</summary>
+    public fixed ulong Fptun[FptunCounters];
 }
 
 public static unsafe class FastPathStateSegment

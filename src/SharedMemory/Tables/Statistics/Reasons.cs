@@ -49,7 +49,10 @@ public enum PuntReason : byte
 
     /// <summary>The destination has routes that depend on the source address (IPv6 subtrees).</summary>
     SourceRoute = 31,
-    Count = 32,
+
+    /// <summary>A packet socket of one protocol (ETH_P_IP, ETH_P_IPV6) wants it, which Linux serves behind its tc hooks.</summary>
+    PacketSocket = 32,
+    Count = 33,
 }
 
 /// <summary>Why a packet ended in the fast path.</summary>
@@ -96,6 +99,8 @@ public static class ReasonNames
     private static readonly string[] s_punt = Names<PuntReason>((int)PuntReason.Count);
     private static readonly string[] s_drop = Names<DropReason>((int)DropReason.Count);
     private static readonly string[] s_pass = Names<PassReason>((int)PassReason.Count);
+    private static readonly string[] s_command = Names<FptunCommand>((int)FptunCommand.Count);
+    private static readonly string[] s_refusal = Names<FptunRefusal>((int)FptunRefusal.Count);
 
     /// <summary>"ttl-expired": the name in counters, in JSON and in documents.</summary>
     public static string Of(PuntReason reason) => s_punt[(int)reason];
@@ -103,6 +108,10 @@ public static class ReasonNames
     public static string Of(DropReason reason) => s_drop[(int)reason];
 
     public static string Of(PassReason reason) => s_pass[(int)reason];
+
+    public static string Of(FptunCommand command) => s_command[(int)command];
+
+    public static string Of(FptunRefusal reason) => s_refusal[(int)reason];
 
     private static string[] Names<T>(int count)
         where T : struct, Enum

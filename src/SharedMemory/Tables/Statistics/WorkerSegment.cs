@@ -15,6 +15,8 @@ public unsafe struct PortCounters
     public ulong TxBytes;
     public ulong Forwarded;
     public ulong ChecksumsCompleted;   // L4 checksums that the sender had left to its (virtual) hardware
+    public ulong TapCopied;            // shown to packet sockets on this port, received or sent
+    public ulong TapMissed;            // they would have been, but there was no time for it
     public fixed ulong Punted[64];     // by PuntReason
     public fixed ulong Dropped[8];     // by DropReason; RxRingFull and NoFrame stay 0 here (see PortState)
 }

@@ -72,6 +72,7 @@ public sealed record VrfSizes(
         SegmentKind.Route => Routes,
         SegmentKind.Route6 => Routes6,
         SegmentKind.Rule => Capacities.Rules,
+        SegmentKind.Capture => CaptureSegment.Sockets,
         SegmentKind.Nexthop => Nexthops,
         SegmentKind.Neighbour or SegmentKind.UseStamps => Neighbours,
         SegmentKind.Adjacency => Adjacencies,
