@@ -8,7 +8,7 @@
 #define FPTUN_MAGIC 0x46505431u /* "FPT1" */
 #define FPTUN_VERSION 1
 
-/* What skb->protocol says on fpn0's egress, whatever the frame is (Injector.NobodysProtocol has the reason). */
+/* What skb->protocol says on fpn0's egress, whatever the frame is (CarrierQueue.NobodysProtocol has the reason). */
 #define FPTUN_ETHERTYPE 0x88b5 /* IEEE 802, Local Experimental */
 
 enum fptun_command {
