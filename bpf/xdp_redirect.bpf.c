@@ -68,7 +68,7 @@ static __always_inline __u64 destination_mac(const struct ethhdr *eth)
 	return *(__u32 *)eth->h_dest | (__u64) * (__u16 *)(eth->h_dest + 4) << 32;
 }
 
-/* Its header claims to be longer than the frame: such a one could not be injected (see Injector.cs), and is Linux's. */
+/* Its header claims to be longer than the frame: such a one could not be injected (see CarrierQueue.cs), and is Linux's. */
 static __always_inline int lies_about_length(void *header, void *end)
 {
 	__u8 first = *(__u8 *)header;
