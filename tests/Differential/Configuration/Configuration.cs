@@ -92,6 +92,15 @@ internal sealed class Configuration
             }
         }
 
+        foreach (Family family in Family.Both.Where(_ => dice.OneIn(2)))
+        {
+            foreach (ConfigurationObject route in Nest.MakeUp(family, dice))
+            {
+                Add(changes, route);
+                touched.AddRange(route.Targets);
+            }
+        }
+
         Touched = [.. touched.Distinct()];
         Gone = [.. gone.Distinct().Where(g => !_live.Exists(o => o.Targets.Contains(g)))];
         return changes;
