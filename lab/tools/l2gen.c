@@ -3,7 +3,8 @@
  * Sends small UDP frames out of an interface as fast as one CPU can: through AF_XDP (copy mode; the fastest on a veth), or
  * with --packet by sendmmsg on a packet socket without qdisc. All frames are equal but for the source port, which goes
  * through --flows values. With --queues the flows are dealt out to the transmit queues: flow f leaves by queue f mod N, and
- * on a veth arrives at the receive queue of that number. Offered packets per second are printed as JSON.
+ * on a veth arrives at the receive queue of that number. With --frame it is one frame of the caller's, byte for byte. Offered
+ * packets per second are printed as JSON.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -21,18 +22,21 @@
 #define QUEUES 16
 #define IN_FLIGHT 1024 /* frames handed to the kernel and not yet completed */
 
-static const char usage[] = "usage: l2gen [options] --to-mac MAC --from ADDRESS --to ADDRESS INTERFACE\n"
-			    "  --for MS     how long (default 2000)\n"
-			    "  --size N     frame size in bytes without FCS (default 60)\n"
-			    "  --flows N    source ports to go through (default 1)\n"
-			    "  --queues N   transmit queues to use with AF_XDP (default 1); divides --flows\n"
-			    "  --packet     use a packet socket instead of AF_XDP\n"
-			    "  --cpu N      run on this CPU\n";
+static const char usage[] =
+	"usage: l2gen [options] (--to-mac MAC --from ADDRESS --to ADDRESS | --frame HEX) INTERFACE\n"
+	"  --for MS     how long (default 2000)\n"
+	"  --size N     frame size in bytes without FCS (default 60)\n"
+	"  --flows N    source ports to go through (default 1)\n"
+	"  --queues N   transmit queues to use with AF_XDP (default 1); divides --flows\n"
+	"  --frame HEX  the frame to send\n"
+	"  --packet     use a packet socket instead of AF_XDP\n"
+	"  --cpu N      run on this CPU\n";
 
 struct job {
 	const char *interface;
 	struct flow flow;
 	uint64_t flows, queues, end_ns;
+	uint8_t *given; /* the frame to send, of flow.size bytes; NULL: made of the flow */
 };
 
 static void build(uint8_t *frame, const struct job *job, uint64_t index)
@@ -40,6 +44,10 @@ static void build(uint8_t *frame, const struct job *job, uint64_t index)
 	struct probe probe = { htobe64(index), 0 };
 	struct flow flow = job->flow;
 
+	if (job->given) {
+		memcpy(frame, job->given, flow.size);
+		return;
+	}
 	flow.source_port = (uint16_t)(flow.source_port + index % job->flows);
 	build_frame(frame, &flow, &probe);
 }
@@ -155,14 +163,37 @@ static uint64_t send_packet_socket(const struct job *job)
 	return sent;
 }
 
+/* The bytes that TEXT writes in hexadecimal; their number in *SIZE. */
+static uint8_t *parse_frame(const char *text, size_t *size)
+{
+	static uint8_t bytes[FRAME_LARGEST];
+	size_t length = strlen(text) / 2;
+
+	errno = 0;
+	if (strlen(text) % 2 || length < ETH_HLEN || length > FRAME_LARGEST)
+		die("--frame: give %d to %d bytes in hexadecimal", ETH_HLEN, FRAME_LARGEST);
+	for (size_t i = 0; i < length; i++) {
+		if (sscanf(text + 2 * i, "%2hhx", &bytes[i]) != 1)
+			die("--frame: '%.2s' is no byte in hexadecimal", text + 2 * i);
+	}
+	*size = length;
+	return bytes;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "to-mac", required_argument, NULL, 'm' }, { "from", required_argument, NULL, 'f' },
-		{ "to", required_argument, NULL, 't' },	    { "for", required_argument, NULL, 's' },
-		{ "size", required_argument, NULL, 'S' },   { "flows", required_argument, NULL, 'n' },
-		{ "queues", required_argument, NULL, 'q' }, { "packet", no_argument, NULL, 'P' },
-		{ "cpu", required_argument, NULL, 'C' },    { NULL, 0, NULL, 0 },
+		{ "to-mac", required_argument, NULL, 'm' },
+		{ "from", required_argument, NULL, 'f' },
+		{ "to", required_argument, NULL, 't' },
+		{ "for", required_argument, NULL, 's' },
+		{ "size", required_argument, NULL, 'S' },
+		{ "flows", required_argument, NULL, 'n' },
+		{ "queues", required_argument, NULL, 'q' },
+		{ "packet", no_argument, NULL, 'P' },
+		{ "cpu", required_argument, NULL, 'C' },
+		{ "frame", required_argument, NULL, 'F' },
+		{ NULL, 0, NULL, 0 },
 	};
 	struct job job = { .flow = { .source_port = 1000, .destination_port = 9, .ttl = 64, .size = FRAME_SMALLEST },
 			   .flows = 1,
@@ -199,6 +230,10 @@ int main(int argc, char **argv)
 		case 'P':
 			packet = 1;
 			break;
+		case 'F':
+			job.given = parse_frame(optarg, &job.flow.size);
+			complete = 7;
+			break;
 		case 'C':
 			cpu = (int)number(optarg, "cpu");
 			break;
@@ -208,8 +243,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind + 1 != argc || complete != 7 || job.flows == 0 || job.queues == 0 || job.queues > QUEUES ||
-	    job.flows % job.queues || job.flow.size < FRAME_HEADERS + sizeof(struct probe) ||
-	    job.flow.size > FRAME_LARGEST) {
+	    job.flows % job.queues || job.flow.size > FRAME_LARGEST ||
+	    (!job.given && job.flow.size < FRAME_HEADERS + sizeof(struct probe))) {
 		fputs(usage, stderr);
 		return 2;
 	}

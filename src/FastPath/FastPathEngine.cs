@@ -89,7 +89,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
         List<int> cpus = ChooseCpus();
         PortCheck.Names(_options.Ports);
         OpenVrfs();
-        _segments = new Segments(_instance.SupervisorSocket, _options.Workers);
+        _segments = new Segments(_instance.SupervisorSocket, _options.Workers, s => PuntLimits.SetAll(PuntLimitSegment.Limits(s), _options.PuntLimits));
         FrameSize = Ports.Look();
         Synchronize(cancellation);
 
@@ -330,7 +330,8 @@ internal sealed unsafe class FastPathEngine : IDisposable
     {
         Segment own = Segments.Workers[id];
         ForwardingWorker w = new(
-            id, cpu, _umems[id], Ports.SetOf(id), WorkerSegment.Port(own, 0), WorkerSegment.State(own), Heartbeat.Beat(id), _options.Spin);
+            id, cpu, _umems[id], Ports.SetOf(id), WorkerSegment.Port(own, 0), WorkerSegment.State(own),
+            PuntLimitSegment.Limits(Segments.PuntLimits), Heartbeat.Beat(id), _options.Spin);
         _workers.Add(w);
         w.Start();
     }

@@ -1,5 +1,6 @@
 using FastPathSync.Hosting;
 using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.FastPath;
 
@@ -22,6 +23,9 @@ internal sealed class FastPathOptions
 
     public bool PuntThroughTap { get; private set; }
 
+    /// <summary>For reasons without one the defaults hold.</summary>
+    public IReadOnlyList<PuntLimitOption> PuntLimits { get; private set; } = [];
+
     /// <summary>One per worker; empty: the last online CPU for the first worker, and downwards.</summary>
     public IReadOnlyList<int> Cpus { get; private set; } = [];
 
@@ -40,9 +44,22 @@ internal sealed class FastPathOptions
             _ => RequestedMode.Auto,
         })
         .Choice("--punt", "how exceptions go to Linux (default egress)", ["egress", "tap"], v => PuntThroughTap = v == "tap")
+        .List("--punt-limit", "REASON=RATE[:BURST]", "packets per second of a punt reason, or of 'all', that Linux is given", v => PuntLimits = [.. v.Select(Limit)])
         .Text("--cpu", "LIST", "CPUs of the workers, such as 3,5-6 (default: the last ones)", v => Cpus = ParseCpus(v))
         .Integer("--frames", "N", "packet frames per worker (default 4096 per queue served)", 256, 1 << 20, v => Frames = v)
         .Flag("--spin", "workers never sleep", () => Spin = true);
+
+    private static PuntLimitOption Limit(string text)
+    {
+        try
+        {
+            return PuntLimitOption.Parse(text);
+        }
+        catch (FormatException e)
+        {
+            throw new OptionException($"--punt-limit {text}: {e.Message}");
+        }
+    }
 
     internal static List<int> ParseCpus(string list)
     {

@@ -14,7 +14,7 @@ public enum Verdict : byte
     /// <summary>Linux's: hand it over as it came in; Reason is a PuntReason.</summary>
     Punt = 1,
 
-    /// <summary>Ends here; Reason is a DropReason. The pipeline itself never says so: only rings that are full do.</summary>
+    /// <summary>Ends here; Reason is a DropReason. The pipeline itself never says so: only full rings and empty token buckets do.</summary>
     Drop = 2,
 }
 

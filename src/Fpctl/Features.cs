@@ -5,6 +5,7 @@ using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
 using FastPathSync.Fpctl.Features.Policer;
 using FastPathSync.Fpctl.Features.Port;
+using FastPathSync.Fpctl.Features.Punt;
 using FastPathSync.Fpctl.Features.Route;
 using FastPathSync.Fpctl.Features.Rpc;
 using FastPathSync.Fpctl.Features.Rule;
@@ -29,6 +30,7 @@ internal static class Commands
         NexthopCommand.Create(),
         NeighbourCommand.Create(),
         VrfCommand.Create(),
+        PuntCommand.Create(),
         PolicerCommand.Create(),
         StatisticsCommand.Create(),
         VerifyCommand.Create(),

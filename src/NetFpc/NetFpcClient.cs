@@ -51,6 +51,30 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
     public PortInfo SetPortPromiscuous(uint port, bool on) =>
         Call(NetFpcCall.SetPortPromiscuous, new SetPortPromiscuous { Port = port, On = on }, PortInfo.Parser, $"port {port}");
 
+    /// <param name="reason">A PuntReason; null: all.</param>
+    /// <param name="rate">Packets per second; 0: no limit; null: the default.</param>
+    /// <param name="burst">Null: a tenth of a second's packets.</param>
+    public void SetPuntLimit(uint? reason, uint? rate, uint? burst)
+    {
+        SetPuntLimit request = new();
+        if (reason is uint r)
+        {
+            request.Reason = r;
+        }
+
+        if (rate is uint q)
+        {
+            request.Rate = q;
+        }
+
+        if (burst is uint b)
+        {
+            request.Burst = b;
+        }
+
+        Call(NetFpcCall.SetPuntLimit, request, SetPuntLimitReply.Parser, "punt limit");
+    }
+
     public void Dispose() => _socket?.Dispose();
 
     /// <exception cref="NetFpcRefusedException">The fast path can't do it.</exception>

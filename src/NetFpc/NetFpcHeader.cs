@@ -13,6 +13,7 @@ public enum NetFpcCall : ushort
     DeletePort = 5,
     ListPorts = 6,
     SetPortPromiscuous = 7,
+    SetPuntLimit = 8,
 }
 
 /// <summary>A peer that does not speak NETFPC: it is disconnected.</summary>

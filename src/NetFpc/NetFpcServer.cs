@@ -22,6 +22,8 @@ public interface INetFpcService
     PortList ListPorts(ListPorts request);
 
     PortInfo SetPortPromiscuous(SetPortPromiscuous request);
+
+    SetPuntLimitReply SetPuntLimit(SetPuntLimit request);
 }
 
 /// <summary>Serves NETFPC on a UNIX socket: a thread that accepts, and one per connection.</summary>
@@ -109,6 +111,7 @@ public sealed class NetFpcServer : IDisposable
                 NetFpcCall.DeletePort => _service.DeletePort(DeletePort.Parser.ParseFrom(body)),
                 NetFpcCall.ListPorts => _service.ListPorts(ListPorts.Parser.ParseFrom(body)),
                 NetFpcCall.SetPortPromiscuous => _service.SetPortPromiscuous(SetPortPromiscuous.Parser.ParseFrom(body)),
+                NetFpcCall.SetPuntLimit => _service.SetPuntLimit(SetPuntLimit.Parser.ParseFrom(body)),
                 _ => throw new LinuxException(Errno.EOPNOTSUPP, "NETFPC", $"call {(ushort)call} is not known to this version"),
             };
             return (0, reply.ToByteArray());

@@ -108,6 +108,8 @@ public sealed class NetFpcTests : IDisposable
 
         public PortInfo SetPortPromiscuous(SetPortPromiscuous request) => new() { Port = request.Port, Promiscuous = request.On };
 
+        public SetPuntLimitReply SetPuntLimit(SetPuntLimit request) => new();
+
         public PortList ListPorts(ListPorts request) => new() { Ports = { new PortInfo { Port = 3, Name = "blue/r0" } } };
 
         public PortMtuReply GetPortMtu(GetPortMtu request) => new() { Mtu = _mtu, MaxMtu = 1778 };

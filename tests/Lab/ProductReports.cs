@@ -26,9 +26,14 @@ public record CounterReport
 
     public required Dictionary<string, ulong> Dropped { get; init; }
 
+    public required Dictionary<string, ulong> PuntLimited { get; init; }
+
     public required Dictionary<string, ulong> Passed { get; init; }
 
     public ulong PuntedBy(string reason) => Punted.GetValueOrDefault(reason);
+
+    /// <summary>Dropped, for so many were punted already.</summary>
+    public ulong LimitedBy(string reason) => PuntLimited.GetValueOrDefault(reason);
 
     public ulong PassedBy(string reason) => Passed.GetValueOrDefault(reason);
 

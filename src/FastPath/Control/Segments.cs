@@ -15,12 +15,14 @@ internal sealed unsafe class Segments : IDisposable
     private readonly List<VrfTableSet> _vrfs = [];
     private Segment? _directory;
 
-    public Segments(string storeSocket, int workers)
+    /// <param name="limits">Fills the punt limits, if nobody has before.</param>
+    public Segments(string storeSocket, int workers, Action<Segment> limits)
     {
         _store = new SegmentStore(storeSocket);
         try
         {
             State = Own(SegmentNames.FastPathState, SegmentKind.FastPathState, Capacities.Ports, FastPathStateSegment.BodyLength);
+            PuntLimits = Own(SegmentNames.PuntLimits, SegmentKind.PuntLimits, (ulong)PuntReason.Count, PuntLimitSegment.BodyLength, limits);
             Workers = [.. Enumerable.Range(0, workers).Select(i => Own(SegmentNames.Worker(i), SegmentKind.Worker, Capacities.Ports, WorkerSegment.BodyLength))];
         }
         catch (LinuxException e) when (e.Operation == "connect")
@@ -36,6 +38,8 @@ internal sealed unsafe class Segments : IDisposable
     }
 
     public Segment State { get; }
+
+    public Segment PuntLimits { get; }
 
     public IReadOnlyList<Segment> Workers { get; } = [];
 
@@ -96,6 +100,7 @@ internal sealed unsafe class Segments : IDisposable
     public void Beat()
     {
         State.Beat();
+        PuntLimits.Beat();
         for (int i = 0; i < Workers.Count; i++)
         {
             Workers[i].Beat();
@@ -153,12 +158,13 @@ internal sealed unsafe class Segments : IDisposable
         return set;
     }
 
-    private Segment Own(string name, SegmentKind kind, ulong capacity, nuint length)
+    private Segment Own(string name, SegmentKind kind, ulong capacity, nuint length, Action<Segment>? fill = null)
     {
         Segment? s = _store.TryGetSegment(name, kind, writable: true);
         if (s is null)
         {
             s = Segment.Create(name, kind, capacity, length);
+            fill?.Invoke(s);
             _store.PutSegment(s);
         }
 

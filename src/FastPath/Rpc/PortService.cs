@@ -1,16 +1,18 @@
 using FastPathSync.Bpf;
+using FastPathSync.FastPath.Exceptions;
 using FastPathSync.FastPath.Ports;
 using FastPathSync.Hosting;
 using FastPathSync.Linux;
 using FastPathSync.NetFpc;
 using FastPathSync.NetFpc.Protocol;
 using FastPathSync.SharedMemory;
+using FastPathSync.SharedMemory.Tables;
 using Google.Protobuf;
 
 namespace FastPathSync.FastPath.Rpc;
 
 /// <summary>
-/// NETFPC: the ports. An interface itself is the truth: SetPortMtu makes the fast path look at it at once, and tells whether
+/// NETFPC: the ports, and what Linux is given of their packets. An interface itself is the truth: SetPortMtu makes the fast path look at it at once, and tells whether
 /// frames of that size fit. While they don't, XDP passes everything of the port to Linux.
 /// </summary>
 internal sealed class PortService(FastPathEngine engine) : INetFpcService
@@ -71,6 +73,23 @@ internal sealed class PortService(FastPathEngine engine) : INetFpcService
             p.Vrf.Devices.SetFlags(p.Name, (short)(request.On ? flags | Libc.IFF_PROMISC : flags & ~Libc.IFF_PROMISC));
             return Info(p);
         }
+    }
+
+    public unsafe SetPuntLimitReply SetPuntLimit(SetPuntLimit request)
+    {
+        if ((request.HasReason && request.Reason >= (uint)PuntReason.Count) || request is { HasRate: false, HasBurst: true } or { Rate: > PuntLimitSetting.MostRate }
+            || (request.HasBurst && request.Burst is < PuntLimitSetting.LeastBurst or > PuntLimitSetting.MostBurst))
+        {
+            throw new NetFpcRefusedException(Errno.EINVAL, $"punt limit: reason {request.Reason}, rate {request.Rate}, burst {request.Burst} is none this fast path can keep");
+        }
+
+        PuntLimitSetting? wanted = request.HasRate ? PuntLimitSetting.WithBurst(request.Rate, request.HasBurst ? request.Burst : null) : null;
+        lock (engine.PortGate)
+        {
+            PuntLimits.Set(PuntLimitSegment.Limits(engine.Segments.PuntLimits), new PuntLimitOption(request.HasReason ? (PuntReason)request.Reason : null, wanted));
+        }
+
+        return new SetPuntLimitReply();
     }
 
     private PortMtuReply Reply(Port p) => new() { Mtu = (uint)p.Mtu, MaxMtu = (uint)engine.MaxMtu };

@@ -11,8 +11,8 @@ namespace FastPathSync.FastPath.Worker;
 
 /// <summary>
 /// One pinned thread: receives bursts from its sockets, runs the pipeline, puts packets on TX rings or hands them to the
-/// injector, and keeps the frames going round. It allocates nothing, locks nothing, reads no clock, and makes no system
-/// call per packet.
+/// injector, and keeps the frames going round. It allocates nothing, locks nothing, makes no system call per packet, and reads the
+/// clock at most once in a burst: when something of it is punted.
 /// </summary>
 internal sealed unsafe class ForwardingWorker : IDisposable
 {
@@ -38,6 +38,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private readonly Thread _thread;
     private FrameList _free;
     private PacketVector _vector;
+    private PuntLimiter _limiter;
     private SocketSet _set;
     private SocketSet _nextSet;
     private bool _stop;
@@ -47,7 +48,8 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private TapBudget _tapBudget;
     private bool _tapped;
 
-    public ForwardingWorker(int id, int cpu, Umem umem, SocketSet set, PortCounters* counters, WorkerState* state, ulong* beat, bool spin)
+    public ForwardingWorker(
+        int id, int cpu, Umem umem, SocketSet set, PortCounters* counters, WorkerState* state, PuntLimit* limits, ulong* beat, bool spin)
     {
         Id = id;
         Cpu = cpu;
@@ -60,6 +62,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         _spin = spin;
         _free = new FrameList(umem.Frames, umem.Stride);
         _vector = PacketVector.Allocate();
+        _limiter = new PuntLimiter(limits);
         _state->Id = (uint)id;
         _state->Cpu = (uint)cpu;
         _state->Frames = umem.Frames;
@@ -264,6 +267,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         XskSocket** txByPort = _set.TxByPort;
         PortCounters* rx = _counters + rxPort;
         Injector injector = _set.Injectors[rxPort];
+        _limiter.Begin();
         int n = _vector.Count;
         ulong forwarded = 0;
         for (int i = 0; i < n; i++)
@@ -295,7 +299,18 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             }
             else if (verdict == (byte)Verdict.Punt)
             {
-                injector.Add(_vector.Data[i], _vector.Length[i], rxPort, _vector.Reason[i]);
+                byte reason = _vector.Reason[i];
+                if (_limiter.Admits(reason))
+                {
+                    injector.Add(_vector.Data[i], _vector.Length[i], rxPort, reason);
+                }
+                else
+                {
+                    rx->PuntLimited[reason]++;
+                    rx->Dropped[(int)DropReason.PuntLimited]++;
+                    _vector.Verdict[i] = (byte)Verdict.Drop;
+                    _free.Push(_vector.Frame[i]);
+                }
             }
             else
             {

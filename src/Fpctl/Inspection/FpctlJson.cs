@@ -5,6 +5,7 @@ using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
 using FastPathSync.Fpctl.Features.Policer;
 using FastPathSync.Fpctl.Features.Port;
+using FastPathSync.Fpctl.Features.Punt;
 using FastPathSync.Fpctl.Features.Route;
 using FastPathSync.Fpctl.Features.Rule;
 using FastPathSync.Fpctl.Features.Statistics;
@@ -25,6 +26,7 @@ namespace FastPathSync.Fpctl.Inspection;
 [JsonSerializable(typeof(IEnumerable<NeighbourView>))]
 [JsonSerializable(typeof(IEnumerable<VrfView>))]
 [JsonSerializable(typeof(IEnumerable<PolicerView>))]
+[JsonSerializable(typeof(IEnumerable<PuntView>))]
 [JsonSerializable(typeof(VerifyReport))]
 [JsonSerializable(typeof(StatisticsSnapshot))]
 internal sealed partial class FpctlJson : JsonSerializerContext;

@@ -102,6 +102,9 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
     public FastPathState* FastPath =>
         Find(SegmentNames.FastPathState, SegmentKind.FastPathState) is Segment s ? FastPathStateSegment.State(s) : null;
 
+    /// <summary>By PuntReason; null until fastpath has put them.</summary>
+    public PuntLimit* PuntLimits => Find(SegmentNames.PuntLimits, SegmentKind.PuntLimits) is Segment s ? PuntLimitSegment.Limits(s) : null;
+
     /// <summary>null until fpsd has put it.</summary>
     public Segment? TimeSeries => Find(SegmentNames.TimeSeries, SegmentKind.TimeSeries);
 
@@ -230,7 +233,7 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
 
     /// <summary>Of the VRF's tables; the rest is the instance's.</summary>
     private static bool IsOfVrf(SegmentKind kind) =>
-        kind is not (SegmentKind.VrfDirectory or SegmentKind.FastPathState or SegmentKind.Worker or SegmentKind.TimeSeries);
+        kind is not (SegmentKind.VrfDirectory or SegmentKind.FastPathState or SegmentKind.PuntLimits or SegmentKind.Worker or SegmentKind.TimeSeries);
 
     private Segment? Find(string name, SegmentKind kind)
     {

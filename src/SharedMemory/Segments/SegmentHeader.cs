@@ -22,6 +22,7 @@ public enum SegmentKind : uint
     Rule = 20,
     Route6 = 21,
     Capture = 22,
+    PuntLimits = 23,
     VrfDirectory = 32,
 
     /// <summary>All tables of a VRF without ports, in one memfd.</summary>
@@ -36,7 +37,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x4650_5353_4d45_4d31; // "FPSSMEM1"
 
     /// <summary>Raised whenever the layout of any segment changes; a different version is rebuilt, never guessed at.</summary>
-    public const uint CurrentLayoutVersion = 12;
+    public const uint CurrentLayoutVersion = 13;
 
     public ulong Magic;
     public uint LayoutVersion;

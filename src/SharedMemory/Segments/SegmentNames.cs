@@ -17,7 +17,7 @@ public static class SegmentNames
         Neighbour = "neighbour", Adjacency = "adjacency", Fib4 = "fib4", FibTrie = "fib-trie", Rule = "rule", Capture = "capture", UseStamps = "use-stamps";
 
     // Written by fastpath.
-    public const string FastPathState = "fastpath";
+    public const string FastPathState = "fastpath", PuntLimits = "punt-limits";
 
     // Written by fpsd.
     public const string TimeSeries = "time-series";

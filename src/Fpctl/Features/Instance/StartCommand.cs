@@ -87,6 +87,18 @@ internal static class StartCommand
             }
         }
 
+        foreach (string limit in parsed.GetValue(options.PuntLimits) ?? [])
+        {
+            try
+            {
+                _ = PuntLimitOption.Parse(limit);
+            }
+            catch (FormatException e)
+            {
+                throw new CliError($"--punt-limit {e.Message}", CliError.Usage);
+            }
+        }
+
         if (parsed.GetValue(options.Audit) is int audit && audit < 0)
         {
             throw new CliError($"--audit {audit}: seconds between two audits, 0 for none", CliError.Usage);
@@ -180,6 +192,11 @@ internal static class StartCommand
             "--mode", parsed.GetValue(options.Mode)!,
             "--punt", parsed.GetValue(options.Punt)!,
         ];
+        foreach (string limit in parsed.GetValue(options.PuntLimits) ?? [])
+        {
+            fastpath.AddRange(["--punt-limit", limit]);
+        }
+
         if (parsed.GetValue(options.Cpus) is string cpus)
         {
             fastpath.AddRange(["--cpu", cpus]);

@@ -26,6 +26,12 @@ internal sealed class StartOptions
 
     public Option<string> Punt { get; } = Word("--punt", "how exceptions reach Linux: through fpn0's egress hook, or written into the TAP", "egress", "tap");
 
+    public Option<string[]> PuntLimits { get; } = new("--punt-limit")
+    {
+        Description = "packets per second of a punt reason, or of 'all', that Linux is given (repeat for each; see `fpctl punt`)",
+        HelpName = "REASON=RATE[:BURST]",
+    };
+
     public Option<bool> Spin { get; } = new("--spin") { Description = "workers never sleep" };
 
     public Option<string?> FpcTcp { get; } = new("--fpc-tcp") { Description = "let a CacheManager connect over TCP too", HelpName = "ADDRESS:PORT" };
@@ -54,7 +60,7 @@ internal sealed class StartOptions
 
     public Option<int> Timeout { get; } = new("--timeout") { Description = "seconds to wait until it forwards", HelpName = "SECONDS", DefaultValueFactory = _ => 30 };
 
-    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, Spin, FpcTcp, Cpus, Audit, ReceiveBuffer, TableSizes, Programs, Timeout];
+    public IEnumerable<Option> All() => [Ports, Vrfs, Workers, Mode, Punt, PuntLimits, Spin, FpcTcp, Cpus, Audit, ReceiveBuffer, TableSizes, Programs, Timeout];
 
     private static Option<string> Word(string name, string description, params string[] words)
     {

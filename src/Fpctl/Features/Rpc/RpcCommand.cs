@@ -210,7 +210,7 @@ internal static class RpcCommand
         w.WriteEndArray();
     }
 
-    private static NetFpcClient Connect(CliContext context) => new(context.Instance.NetFpcSocket, s_timeout);
+    public static NetFpcClient Connect(CliContext context) => new(context.Instance.NetFpcSocket, s_timeout);
 
     /// <summary>By [VRF/]IF, or by IF with --vrf.</summary>
     private static PortInfo Find(CliContext context, NetFpcClient client, ParseResult parsed)
@@ -229,7 +229,7 @@ internal static class RpcCommand
     }
 
     /// <summary>Tells "not running" from "runs, but its fast path doesn't answer".</summary>
-    private static T Call<T>(CliContext context, Func<T> call)
+    public static T Call<T>(CliContext context, Func<T> call)
     {
         try
         {

@@ -26,6 +26,9 @@ internal sealed class Counters
 
     public ulong[] Punted { get; set; } = new ulong[(int)PuntReason.Count];
 
+    /// <summary>Of the dropped as punt-limited, by the reason for which they would have been punted.</summary>
+    public ulong[] PuntLimited { get; set; } = new ulong[(int)PuntReason.Count];
+
     public ulong[] Dropped { get; set; } = new ulong[(int)DropReason.Count];
 
     public ulong[] Passed { get; set; } = new ulong[(int)PassReason.Count];
@@ -44,6 +47,7 @@ internal sealed class Counters
             sum.TapCopied += c.TapCopied;
             sum.TapMissed += c.TapMissed;
             Add(sum.Punted, c.Punted);
+            Add(sum.PuntLimited, c.PuntLimited);
             Add(sum.Dropped, c.Dropped);
             Add(sum.Passed, c.Passed);
         }
@@ -66,6 +70,7 @@ internal sealed class Counters
         TapCopied = TapCopied - baseline.TapCopied,
         TapMissed = TapMissed - baseline.TapMissed,
         Punted = Difference(Punted, baseline.Punted),
+        PuntLimited = Difference(PuntLimited, baseline.PuntLimited),
         Dropped = Difference(Dropped, baseline.Dropped),
         Passed = Difference(Passed, baseline.Passed),
     };
@@ -74,7 +79,8 @@ internal sealed class Counters
 
     private bool IsBehind(Counters b) =>
         Rx < b.Rx || RxBytes < b.RxBytes || Tx < b.Tx || TxBytes < b.TxBytes || Forwarded < b.Forwarded
-        || ChecksumsCompleted < b.ChecksumsCompleted || TapCopied < b.TapCopied || TapMissed < b.TapMissed || IsBehind(Punted, b.Punted) || IsBehind(Dropped, b.Dropped) || IsBehind(Passed, b.Passed);
+        || ChecksumsCompleted < b.ChecksumsCompleted || TapCopied < b.TapCopied || TapMissed < b.TapMissed
+        || IsBehind(Punted, b.Punted) || IsBehind(PuntLimited, b.PuntLimited) || IsBehind(Dropped, b.Dropped) || IsBehind(Passed, b.Passed);
 
     private static bool IsBehind(ulong[] now, ulong[] then) => now.Length != then.Length || now.Zip(then).Any(p => p.First < p.Second);
 

@@ -132,6 +132,7 @@ internal static class StatisticsJson
         w.WriteNumber("missed", c.TapMissed);
         w.WriteEndObject();
         Write(w, "punted", c.Punted, i => ReasonNames.Of((PuntReason)i));
+        Write(w, "puntLimited", c.PuntLimited, i => ReasonNames.Of((PuntReason)i));
         Write(w, "dropped", c.Dropped, i => ReasonNames.Of((DropReason)i));
         Write(w, "passed", c.Passed, i => ReasonNames.Of((PassReason)i));
     }

@@ -209,6 +209,7 @@ internal sealed unsafe class StatisticsSnapshot
                 TapMissed = p->TapMissed,
             };
             new ReadOnlySpan<ulong>(p->Punted, c.Punted.Length).CopyTo(c.Punted);
+            new ReadOnlySpan<ulong>(p->PuntLimited, c.PuntLimited.Length).CopyTo(c.PuntLimited);
             new ReadOnlySpan<ulong>(p->Dropped, c.Dropped.Length).CopyTo(c.Dropped);
             s.Ports.Add(c);
         }

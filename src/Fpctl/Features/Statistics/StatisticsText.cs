@@ -71,6 +71,7 @@ internal static class StatisticsText
         Table t = CliContext.Table("verdict", "reason", "packets");
         t.Columns[2].RightAligned();
         Add("punted to Linux", total.Punted, i => ReasonNames.Of((PuntReason)i));
+        Add("over its punt limit", total.PuntLimited, i => ReasonNames.Of((PuntReason)i));
         Add("dropped", total.Dropped, i => ReasonNames.Of((DropReason)i));
         Add("passed by XDP", total.Passed, i => ReasonNames.Of((PassReason)i));
         if (total.TapCopied + total.TapMissed > 0)

@@ -69,7 +69,10 @@ public enum DropReason : byte
 
     /// <summary>The kernel dropped it before the worker saw it: no free UMEM frame.</summary>
     NoFrame = 3,
-    Count = 4,
+
+    /// <summary>The packet was to be punted, and its reason's token bucket was empty.</summary>
+    PuntLimited = 4,
+    Count = 5,
 }
 
 /// <summary>Why the XDP program passed a packet to Linux at once. Same numbers as enum pass_reason in bpf/xdp_def.h.</summary>

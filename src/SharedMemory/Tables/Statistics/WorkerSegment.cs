@@ -9,6 +9,8 @@ namespace FastPathSync.SharedMemory.Tables;
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct PortCounters
 {
+    public const int PuntReasons = 64;
+
     public ulong Rx;
     public ulong RxBytes;
     public ulong Tx;
@@ -17,8 +19,9 @@ public unsafe struct PortCounters
     public ulong ChecksumsCompleted;   // L4 checksums that the sender had left to its (virtual) hardware
     public ulong TapCopied;            // shown to packet sockets on this port, received or sent
     public ulong TapMissed;            // they would have been, but there was no time for it
-    public fixed ulong Punted[64];     // by PuntReason
-    public fixed ulong Dropped[8];     // by DropReason; RxRingFull and NoFrame stay 0 here (see PortState)
+    public fixed ulong Punted[PuntReasons];       // by PuntReason
+    public fixed ulong PuntLimited[PuntReasons];  // by PuntReason: of DropReason.PuntLimited, what for it would have been punted
+    public fixed ulong Dropped[8];                // by DropReason; RxRingFull and NoFrame stay 0 here (see PortState)
 }
 
 /// <summary>Written by one worker only. Readers: fpmd (Quiescent), fpsd, fpctl.</summary>
