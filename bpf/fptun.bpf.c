@@ -6,7 +6,7 @@
  * TAP, which only its owner can). Both always, since nothing but trailed frames has business there.
  * Maps: counters (per CPU, by command and fptun_counter), targets (the VRF's interfaces, and what may lead there).
  * Verdicts: redirect to the ingress of the trailer's interface; TC_ACT_OK for OUTPUT on egress, which the fast path then
- * reads from its TAP; what has no valid trailer is dropped. Everything is counted.
+ * reads from its TAP (CarrierOutput); what has no valid trailer is dropped. Everything is counted.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -60,6 +60,17 @@ static __always_inline long strip(struct __sk_buff *skb, const struct fptun_trai
 	return bpf_skb_change_tail(skb, length - sizeof(*trailer), 0);
 }
 
+/* To the TAP, with the sign that it has passed here. */
+static __always_inline int let_through(struct __sk_buff *skb)
+{
+	__be32 magic = bpf_htonl(constants.output_magic);
+
+	if (bpf_skb_store_bytes(skb, skb->len - sizeof(struct fptun_trailer), &magic, sizeof(magic), 0))
+		return refuse(FPTUN_NO_TRAILER);
+	count(FPTUN_OUTPUT);
+	return TC_ACT_OK;
+}
+
 SEC("tc")
 int fptun(struct __sk_buff *skb)
 {
@@ -81,14 +92,12 @@ int fptun(struct __sk_buff *skb)
 		return refuse(FPTUN_BAD_TARGET);
 
 	/* On ingress of fpn0 is only what the fast path itself wrote; it never asks itself to send. */
-	if (trailer.command == FPTUN_OUTPUT) {
-		if (skb->ingress_ifindex == skb->ifindex)
-			return refuse(FPTUN_BAD_COMMAND);
-		count(FPTUN_OUTPUT);
-		return TC_ACT_OK;
-	}
+	if (trailer.command == FPTUN_OUTPUT && skb->ingress_ifindex == skb->ifindex)
+		return refuse(FPTUN_BAD_COMMAND);
 	if (constants.secret && skb->ingress_ifindex != skb->ifindex && skb->mark != constants.secret)
 		return refuse(FPTUN_FORGED);
+	if (trailer.command == FPTUN_OUTPUT)
+		return let_through(skb);
 
 	if (strip(skb, &trailer))
 		return refuse(FPTUN_NO_TRAILER);

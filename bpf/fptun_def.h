@@ -45,6 +45,13 @@ struct fptun_constants {
 
 	/* skb->mark of a TAP copy, by which bpf/tap_drop.bpf.c knows it. */
 	__u32 tap_mark;
+
+	/*
+	 * Stands for the magic in the trailer of an OUTPUT frame that was let through to the TAP, big-endian:
+	 * PACKET_QDISC_BYPASS and XDP_REDIRECT lead there past the hook, and what came so isn't sent.
+	 */
+	__u32 output_magic;
+	__u32 unused;
 };
 
 /* The counters: what was done by command (at its number), then what was refused, and why. */
@@ -54,7 +61,7 @@ enum fptun_counter {
 	FPTUN_BAD_COMMAND = 10,
 	FPTUN_BAD_TARGET = 11, /* the VRF has no such interface, or the command isn't for it */
 	FPTUN_FORGED = 12,     /* sent by somebody else than the fast path */
-	FPTUN_COUNTERS = 16,
+	FPTUN_COUNTERS = 16,   /* the last three are the fast path's own: enum FptunOutput in C# */
 };
 
 /* Value of the map `targets`, by ifindex: bit C is set where command C may lead. */

@@ -31,6 +31,7 @@ public sealed class SourceTests
             .. Enum.GetValues<PassReason>().Where(r => r != PassReason.Count).Select(ReasonNames.Of),
             .. Enum.GetValues<FptunCommand>().Where(c => c is not (FptunCommand.None or FptunCommand.Count)).Select(ReasonNames.Of),
             .. Enum.GetValues<FptunRefusal>().Where(r => r != FptunRefusal.Count).Select(ReasonNames.Of),
+            .. Enum.GetValues<FptunOutput>().Where(o => o != FptunOutput.Count).Select(ReasonNames.Of),
         ];
         Assert.Empty(reasons.Except(documented));
         Assert.Empty(documented.Except([.. reasons, "oversize"]));

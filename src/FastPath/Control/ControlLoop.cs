@@ -67,8 +67,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         {
             for (int period = 1; !Volatile.Read(ref _stop); period++)
             {
-                // The runtime's own timed waits cost several times what poll(2) does, and this is done 100 times a second.
-                _ = Libc.Quiet.poll(null, 0, PeriodMilliseconds);
+                WaitAndSend();
                 lock (_engine.PortGate)
                 {
                     Once(period);
@@ -78,6 +77,47 @@ internal sealed unsafe class ControlLoop : IDisposable
         catch (Exception e)
         {
             _fail(e);
+        }
+    }
+
+    /// <summary>
+    /// Until the next period; meanwhile OUTPUT frames are sent as they come. The runtime's own timed waits cost several times what
+    /// poll(2) does, and this is done 100 times a second.
+    /// </summary>
+    private void WaitAndSend()
+    {
+        const int Most = Capacities.Ports + 1; // VRFs have ports, all but the home VRF
+        Libc.pollfd* taps = stackalloc Libc.pollfd[Most];
+        int count = 0;
+        lock (_engine.PortGate)
+        {
+            for (; count < Math.Min(_engine.Vrfs.Count, Most); count++)
+            {
+                taps[count] = new Libc.pollfd { fd = _engine.Vrfs[count].Carrier.Tap.Number, events = Libc.POLLIN };
+            }
+        }
+
+        ulong end = MonotonicClock.Nanoseconds + (PeriodMilliseconds * 1_000_000ul);
+        int left = PeriodMilliseconds;
+        while (left > 0 && Libc.Quiet.poll(taps, (nuint)count, left) > 0)
+        {
+            for (int i = 0; i < count; i++)
+            {
+                if ((taps[i].revents & ~Libc.POLLIN) != 0)
+                {
+                    taps[i].fd = -1; // a device that is gone must not keep us awake
+                }
+            }
+
+            lock (_engine.PortGate)
+            {
+                for (int i = 0; i < _engine.Vrfs.Count; i++)
+                {
+                    _engine.Vrfs[i].Carrier.Output.Serve();
+                }
+            }
+
+            left = (int)(long)(end - MonotonicClock.Nanoseconds) / 1_000_000;
         }
     }
 

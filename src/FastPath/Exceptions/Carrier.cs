@@ -26,18 +26,22 @@ internal sealed unsafe class Carrier : IDisposable
     /// <summary>What the program's map `targets` holds.</summary>
     private readonly Dictionary<uint, uint> _allowed = [];
 
-    private Carrier(FileDescriptor tap, BpfObject program, uint ifindex)
+    private Carrier(FileDescriptor tap, BpfObject program, uint ifindex, uint outputMagic)
     {
         Tap = tap;
         _program = program;
         IfIndex = ifindex;
+        Output = new CarrierOutput(tap, outputMagic, i => _allowed.GetValueOrDefault(i) == OfPorts);
     }
 
     public FileDescriptor Tap { get; }
 
     public uint IfIndex { get; }
 
-    /// <summary>Adds what the tc program has counted, by FptunCommand and FptunRefusal.</summary>
+    /// <summary>The way back: frames that Linux asks the fast path to send.</summary>
+    public CarrierOutput Output { get; }
+
+    /// <summary>Adds what the tc program has counted, by FptunCommand and FptunRefusal, and what has become of OUTPUT, by FptunOutput.</summary>
     public void AddCounters(Span<ulong> sums)
     {
         BpfMap m = _program.Map("counters");
@@ -45,6 +49,8 @@ internal sealed unsafe class Carrier : IDisposable
         {
             sums[i] += m.Sum((uint)i);
         }
+
+        Output.AddCounters(sums);
     }
 
     /// <summary>Lets trailers lead to a port, before the first packet of it can be punted.</summary>
@@ -103,7 +109,7 @@ internal sealed unsafe class Carrier : IDisposable
             program.Load();
             program.Program("fptun").AttachTc(ifindex);
             device.SetFlags(Name, Libc.IFF_UP | Libc.IFF_NOARP);
-            return new Carrier(tap, program, ifindex);
+            return new Carrier(tap, program, ifindex, constants.OutputMagic);
         }
         catch
         {
@@ -115,6 +121,7 @@ internal sealed unsafe class Carrier : IDisposable
 
     public void Dispose()
     {
+        Output.Dispose();
         Tap.Dispose();
         _program.Dispose();
     }
@@ -144,7 +151,7 @@ internal sealed unsafe class Carrier : IDisposable
 /// outside can make a frame that is taken for one of ours.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
-internal readonly struct FptunConstants(ReinjectionCookie cookie, uint secret, uint tapMark)
+internal readonly struct FptunConstants(ReinjectionCookie cookie, uint secret, uint tapMark, uint outputMagic)
 {
     public readonly ReinjectionCookie Cookie = cookie;
 
@@ -154,11 +161,16 @@ internal readonly struct FptunConstants(ReinjectionCookie cookie, uint secret, u
     /// <summary>skb->mark of copies for packet sockets.</summary>
     public readonly uint TapMark = tapMark;
 
+    /// <summary>Stands for the magic in OUTPUT frames that the tc program let through.</summary>
+    public readonly uint OutputMagic = outputMagic;
+
+    private readonly uint _unused;
+
     public static FptunConstants Random()
     {
-        Span<uint> words = stackalloc uint[2];
+        Span<uint> words = stackalloc uint[3];
         System.Security.Cryptography.RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(words));
-        return new FptunConstants(ReinjectionCookie.Random(), words[0] | 1, words[1] | 1);
+        return new FptunConstants(ReinjectionCookie.Random(), words[0] | 1, words[1] | 1, words[2]);
     }
 }
 

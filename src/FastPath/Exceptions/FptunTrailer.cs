@@ -13,6 +13,17 @@ internal static class FptunTrailer
     /// <summary>The target runs generic XDP, which sees the packet again: bpf/fptun.bpf.c leaves the cookie for it.</summary>
     public const ushort FlagCookie = 1;
 
+    /// <summary>What stands at the end of a frame, which must be long enough for it.</summary>
+    /// <param name="magic">What stands for Magic.</param>
+    public static bool TryRead(ReadOnlySpan<byte> frame, uint magic, out FptunCommand command, out uint ifindex, out uint mark)
+    {
+        ReadOnlySpan<byte> trailer = frame[^Size..];
+        command = (FptunCommand)trailer[5];
+        ifindex = BinaryPrimitives.ReadUInt32BigEndian(trailer[8..]);
+        mark = BinaryPrimitives.ReadUInt32BigEndian(trailer[12..]);
+        return BinaryPrimitives.ReadUInt32BigEndian(trailer) == magic && trailer[4] == Version;
+    }
+
     public static void Write(Span<byte> trailer, FptunCommand command, ushort flags, uint ifindex, uint mark)
     {
         BinaryPrimitives.WriteUInt32BigEndian(trailer, Magic);

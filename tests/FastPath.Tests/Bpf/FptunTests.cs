@@ -21,6 +21,7 @@ public sealed unsafe class FptunTests : IDisposable
     private readonly Carrier _carrier;
     private readonly CarrierQueue _queue;
     private readonly Dictionary<string, uint> _index = [];
+    private readonly byte[] _trailer = new byte[FptunTrailer.Size];
 
     public FptunTests()
     {
@@ -87,24 +88,67 @@ public sealed unsafe class FptunTests : IDisposable
     }
 
     [Fact]
-    public void WhatIsAskedForByLinuxReachesTheTap()
+    public void WhatLinuxAsksForLeavesByThePort()
     {
-        using CarrierQueue stranger = Queue(secret: 0);
-        byte[] frame = Frames("v0")[0];
-        Send(stranger, frame, FptunCommand.Output, _index["v0"]);
-        byte[] read = new byte[2000];
-        Wait.Until(
-            () =>
-            {
-                fixed (byte* p = read)
-                {
-                    return Libc.read(_carrier.Tap.Number, p, (nuint)read.Length) == frame.Length + FptunTrailer.Size;
-                }
-            },
-            TimeSpan.FromSeconds(2),
-            "the frame is on the TAP");
-        Assert.Equal(frame, read[..frame.Length]);
-        Assert.Equal(1ul, Counter((int)FptunCommand.Output));
+        foreach (byte[] frame in Frames("v0"))
+        {
+            using Listener listener = new(_ns, "v1");
+            ulong before = Counter((int)FptunOutput.Sent);
+            Send(_queue, frame, FptunCommand.Output, _index["v0"]);
+            _carrier.Output.Serve();
+            Assert.Equal(Convert.ToHexStringLower(frame), Convert.ToHexStringLower(listener.Receive().Bytes));
+            Assert.Equal(before + 1, Counter((int)FptunOutput.Sent));
+        }
+
+        Assert.Equal(4ul, Counter((int)FptunCommand.Output));
+        Assert.Equal((0ul, 0ul), (Refused(), Counter((int)FptunOutput.Failed)));
+    }
+
+    [Fact]
+    public void WhatLinuxAsksForHasTheMarkItAskedFor()
+    {
+        using Listener marked = new(_ns, "v0");
+        marked.OnlyMarked(0x77);
+        foreach (uint mark in (uint[])[0, 0x77, 0x78])
+        {
+            Send(_queue, Frames("v0")[(int)mark & 1], FptunCommand.Output, _index["v0"], mark);
+        }
+
+        _carrier.Output.Serve();
+        Assert.Equal(3ul, Counter((int)FptunOutput.Sent));
+        Assert.Equal(Frames("v0")[1], marked.Receive().Bytes);
+        Assert.False(marked.HasAny());
+    }
+
+    [Fact]
+    public void WhatLinuxDoesNotTakeIsCounted()
+    {
+        Send(_queue, [.. Frames("v0")[0], .. new byte[2000]], FptunCommand.Output, _index["v0"]); // longer than the MTU
+        _carrier.Output.Serve();
+        _ns.Run("ip link set v0 down");
+        Send(_queue, Frames("v0")[0], FptunCommand.Output, _index["v0"]);
+        _carrier.Output.Serve();
+        Assert.Equal((2ul, 0ul), (Counter((int)FptunOutput.Failed), Counter((int)FptunOutput.Sent)));
+    }
+
+    /// <summary>PACKET_QDISC_BYPASS leads to the TAP past all hooks.</summary>
+    [Fact]
+    public void WhatComesPastTheHookIsNotSent()
+    {
+        using Listener listener = new(_ns, "v1");
+        FptunTrailer.Write(_trailer, FptunCommand.Output, 0, _index["v0"], _constants.Secret);
+        SendPastTheHook([.. Frames("v0")[0], .. _trailer]);
+        SendPastTheHook(Frames("v0")[0]);
+        SendPastTheHook(new byte[15]);
+        _carrier.Output.Serve();
+        Assert.Equal((0ul, 3ul), (Counter((int)FptunOutput.Sent), Counter((int)FptunOutput.Refused)));
+        Assert.False(listener.HasAny());
+
+        // A port that it was when the hook saw it, and is no more.
+        Send(_queue, Frames("v0")[0], FptunCommand.Output, _index["v0"]);
+        _carrier.Follow(new HashSet<uint> { _index["v0"] }, new HashSet<uint>());
+        _carrier.Output.Serve();
+        Assert.Equal((0ul, 4ul), (Counter((int)FptunOutput.Sent), Counter((int)FptunOutput.Refused)));
     }
 
     [Theory]
@@ -126,11 +170,12 @@ public sealed unsafe class FptunTests : IDisposable
     {
         Send(_queue, Frames("mv0")[0], FptunCommand.Basic, _index["mv0"]); // no port
         Send(_queue, Frames("mv0")[0], FptunCommand.Tap, _index["mv0"]);
+        Send(_queue, Frames("mv0")[0], FptunCommand.Output, _index["mv0"]);
         Send(_queue, Frames("v0")[0], FptunCommand.Basic, _carrier.IfIndex);
         Send(_queue, Frames("v0")[0], FptunCommand.IfaceInput, NoSuchInterface);
         _carrier.Follow(new HashSet<uint> { _index["v0"] }, new HashSet<uint> { _index["v0"] });
         Send(_queue, Frames("mv0")[0], FptunCommand.IfaceInput, _index["mv0"]); // has gone from the VRF
-        Assert.Equal(5ul, Counter((int)FptunRefusal.BadTarget));
+        Assert.Equal(6ul, Counter((int)FptunRefusal.BadTarget));
         Assert.Equal(0ul, Done());
     }
 
@@ -141,7 +186,8 @@ public sealed unsafe class FptunTests : IDisposable
         using CarrierQueue stranger = Queue(_constants.Secret ^ 2);
         Send(stranger, Frames("v0")[0], FptunCommand.Basic, _index["v0"]);
         Send(stranger, Frames("mv0")[0], FptunCommand.IfaceInput, _index["mv0"]);
-        Assert.Equal(2ul, Counter((int)FptunRefusal.Forged));
+        Send(stranger, Frames("v0")[0], FptunCommand.Output, _index["v0"]);
+        Assert.Equal(3ul, Counter((int)FptunRefusal.Forged));
         Assert.Equal(0ul, Done());
     }
 
@@ -156,7 +202,7 @@ public sealed unsafe class FptunTests : IDisposable
 
     private ulong Done() => Enumerable.Range(1, (int)FptunCommand.Count - 1).Aggregate(0ul, (sum, c) => sum + Counter(c));
 
-    private ulong Refused() => Enumerable.Range((int)FptunRefusal.NoTrailer, 8).Aggregate(0ul, (sum, c) => sum + Counter(c));
+    private ulong Refused() => Enumerable.Range((int)FptunRefusal.NoTrailer, FptunRefusal.Count - FptunRefusal.NoTrailer).Aggregate(0ul, (sum, c) => sum + Counter(c));
 
     private static void Send(CarrierQueue queue, byte[] frame, FptunCommand command, uint ifindex, uint mark = 0, ushort etherType = 0)
     {
@@ -177,6 +223,21 @@ public sealed unsafe class FptunTests : IDisposable
             queue.Clear();
         }
     }
+
+    private void SendPastTheHook(byte[] frame) => _ns.Inside(() =>
+    {
+        const int PACKET_QDISC_BYPASS = 20; // linux/if_packet.h
+        using FileDescriptor s = FileDescriptor.FromCall(Libc.socket(Libc.AF_PACKET, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 0), "socket", Carrier.Name);
+        int on = 1;
+        LinuxException.ThrowIfNegative(Libc.setsockopt(s.Number, Libc.SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(int)), "setsockopt", "PACKET_QDISC_BYPASS");
+        Libc.sockaddr_ll to = new() { sll_family = Libc.AF_PACKET, sll_ifindex = (int)_carrier.IfIndex };
+        fixed (byte* p = frame)
+        {
+            LinuxException.ThrowIfNegative(Libc.sendto(s.Number, p, (nuint)frame.Length, 0, &to, (uint)sizeof(Libc.sockaddr_ll)), "sendto", Carrier.Name);
+        }
+
+        return true;
+    });
 
     private static void SendRaw(CarrierQueue queue, byte[] whole)
     {
@@ -216,6 +277,14 @@ public sealed unsafe class FptunTests : IDisposable
             return s;
         });
 
+        /// <summary>Classic BPF: ld mark; jeq #mark, keep, drop.</summary>
+        public void OnlyMarked(uint mark)
+        {
+            ulong* code = stackalloc ulong[] { (0xffff_f014ul << 32) | 0x20, ((ulong)mark << 32) | 0x0100_0015, (0xfffful << 32) | 0x06, 0x06 };
+            ulong* program = stackalloc ulong[] { 4, (ulong)code };
+            LinuxException.ThrowIfNegative(Libc.setsockopt(_socket.Number, Libc.SOL_SOCKET, Libc.SO_ATTACH_FILTER, program, 16), "setsockopt", "SO_ATTACH_FILTER");
+        }
+
         public (byte[] Bytes, ushort Protocol) Receive()
         {
             byte[] bytes = new byte[2000];
@@ -229,6 +298,12 @@ public sealed unsafe class FptunTests : IDisposable
                 LinuxException.ThrowIfNegative(n, "recvfrom", "packet socket");
                 return (bytes[..(int)n], BinaryPrimitives.ReverseEndianness(a.sll_protocol));
             }
+        }
+
+        public bool HasAny()
+        {
+            Libc.pollfd poll = new() { fd = _socket.Number, events = Libc.POLLIN };
+            return Libc.poll(&poll, 1, 100) > 0;
         }
 
         public void Dispose() => _socket.Dispose();

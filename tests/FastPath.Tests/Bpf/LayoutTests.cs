@@ -70,8 +70,9 @@ public sealed unsafe class LayoutTests
         Assert.Equal(refusals.Select(v => (long)v), CHeader.Evaluate("fptun_def.h", [.. refusals.Select(v => $"FPTUN_{Upper(v.ToString())}")]));
         FptunConstants k = default;
         Assert.Equal(
-            [FastPathState.FptunCounters, sizeof(FptunConstants), (byte*)&k.Secret - (byte*)&k, (byte*)&k.TapMark - (byte*)&k],
-            CHeader.Evaluate("fptun_def.h", "FPTUN_COUNTERS", "sizeof(struct fptun_constants)", "offsetof(struct fptun_constants, secret)", "offsetof(struct fptun_constants, tap_mark)"));
+            [FastPathState.FptunCounters, sizeof(FptunConstants), (byte*)&k.Secret - (byte*)&k, (byte*)&k.TapMark - (byte*)&k, (byte*)&k.OutputMagic - (byte*)&k],
+            CHeader.Evaluate("fptun_def.h", "FPTUN_COUNTERS", "sizeof(struct fptun_constants)", "offsetof(struct fptun_constants, secret)", "offsetof(struct fptun_constants, tap_mark)",
+                "offsetof(struct fptun_constants, output_magic)"));
         byte[] t = new byte[16];
         FptunTrailer.Write(t, FptunCommand.Basic, 0x0203, 0x04050607, 0x08090a0b);
         Assert.Equal("4650543101010203" + "04050607" + "08090a0b", Convert.ToHexStringLower(t));

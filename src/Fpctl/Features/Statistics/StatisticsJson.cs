@@ -82,7 +82,7 @@ internal static class StatisticsJson
         WriteFrames(w, Sum(s, x => x.Frames), Sum(s, x => x.FramesInUse), Sum(s, x => x.FramesLost));
 
         w.WriteStartObject("fptun");
-        w.WriteNumber("injected", s.FptunDone);
+        w.WriteNumber("injected", s.FptunInjected);
         w.WriteNumber("invalid", s.FptunRefused);
         w.WriteStartObject("commands");
         for (FptunCommand c = FptunCommand.Basic; c < FptunCommand.Count; c++)
@@ -95,6 +95,13 @@ internal static class StatisticsJson
         for (FptunRefusal r = FptunRefusal.NoTrailer; r < FptunRefusal.Count; r++)
         {
             w.WriteNumber(ReasonNames.Of(r), s.Fptun[(int)r]);
+        }
+
+        w.WriteEndObject();
+        w.WriteStartObject("output");
+        for (FptunOutput o = FptunOutput.Sent; o < FptunOutput.Count; o++)
+        {
+            w.WriteNumber(ReasonNames.Of(o), s.Fptun[(int)o]);
         }
 
         w.WriteEndObject();

@@ -87,12 +87,13 @@ internal sealed unsafe class StatisticsSnapshot
 
     public AuditSnapshot Audit { get; set; } = new(0, 0, 0, null);
 
-    /// <summary>By FptunCommand and FptunRefusal.</summary>
+    /// <summary>By FptunCommand, FptunRefusal and FptunOutput.</summary>
     public ulong[] Fptun { get; set; } = new ulong[FastPathState.FptunCounters];
 
-    public ulong FptunDone => Sum(Fptun.AsSpan((int)FptunCommand.Basic, (int)FptunCommand.Count - (int)FptunCommand.Basic));
+    /// <summary>Given to Linux: by any command but OUTPUT, which goes the other way.</summary>
+    public ulong FptunInjected => Sum(Fptun.AsSpan((int)FptunCommand.Basic, (int)FptunCommand.Output - (int)FptunCommand.Basic));
 
-    public ulong FptunRefused => Sum(Fptun.AsSpan((int)FptunRefusal.NoTrailer));
+    public ulong FptunRefused => Sum(Fptun.AsSpan((int)FptunRefusal.NoTrailer, (int)FptunRefusal.Count - (int)FptunRefusal.NoTrailer)) + Fptun[(int)FptunOutput.Refused];
 
     public static StatisticsSnapshot Take(InstanceTables tables)
     {

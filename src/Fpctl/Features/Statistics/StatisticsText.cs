@@ -15,7 +15,7 @@ internal static class StatisticsText
         LatencyLine(parts, s);
         ulong frames = Sum(s, w => w.Frames), inUse = Sum(s, w => w.FramesInUse), lost = Sum(s, w => w.FramesLost);
         string colour = lost == 0 ? "green" : "red";
-        parts.Add(new Markup($"UMEM: {frames} frames, {inUse} in use, [{colour}]{lost} lost[/]. FPTUN: {s.FptunDone} injected, {s.FptunRefused} invalid.\n"));
+        parts.Add(new Markup($"UMEM: {frames} frames, {inUse} in use, [{colour}]{lost} lost[/]. FPTUN: {s.FptunInjected} injected, {s.FptunRefused} invalid.\n"));
         return new Rows(parts);
     }
 

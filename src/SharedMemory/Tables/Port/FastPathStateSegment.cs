@@ -51,7 +51,7 @@ public unsafe struct PortState
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct FastPathState
 {
-    public const int FptunCounters = 16;
+    public const int FptunCounters = (int)FptunOutput.Count;
 
     public int Pid;
     public uint PortCount;
@@ -63,7 +63,7 @@ public unsafe struct FastPathState
     public uint Reserved;
     public ulong StartedAt;      // CLOCK_MONOTONIC nanoseconds
 
-    /// <summary>Counters of bpf/fptun.bpf.c, by enum fptun_command (what was done) and enum fptun_counter (what was refused).</summary>
+    /// <summary>Counters of bpf/fptun.bpf.c, by enum fptun_command (what was done) and enum fptun_counter (what was refused); behind them FptunOutput.</summary>
     public fixed ulong Fptun[FptunCounters];
 }
 

@@ -32,3 +32,17 @@ public enum FptunRefusal : byte
     Forged = 12,
     Count = 13,
 }
+
+/// <summary>What became of an OUTPUT frame that the fast path read from the TAP. Counted behind the eBPF program's own numbers.</summary>
+public enum FptunOutput : byte
+{
+    /// <summary>It left by its port.</summary>
+    Sent = 13,
+
+    /// <summary>It came past the hook of bpf/fptun.bpf.c, or its port is none any more.</summary>
+    Refused = 14,
+
+    /// <summary>Linux didn't take it: the port is down, the frame longer than its MTU, its queue full.</summary>
+    Failed = 15,
+    Count = 16,
+}

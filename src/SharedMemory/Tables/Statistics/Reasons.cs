@@ -104,6 +104,7 @@ public static class ReasonNames
     private static readonly string[] s_pass = Names<PassReason>((int)PassReason.Count);
     private static readonly string[] s_command = Names<FptunCommand>((int)FptunCommand.Count);
     private static readonly string[] s_refusal = Names<FptunRefusal>((int)FptunRefusal.Count);
+    private static readonly string[] s_output = Names<FptunOutput>((int)FptunOutput.Count);
 
     /// <summary>"ttl-expired": the name in counters, in JSON and in documents.</summary>
     public static string Of(PuntReason reason) => s_punt[(int)reason];
@@ -115,6 +116,8 @@ public static class ReasonNames
     public static string Of(FptunCommand command) => s_command[(int)command];
 
     public static string Of(FptunRefusal reason) => s_refusal[(int)reason];
+
+    public static string Of(FptunOutput outcome) => s_output[(int)outcome];
 
     private static string[] Names<T>(int count)
         where T : struct, Enum
