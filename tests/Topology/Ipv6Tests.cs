@@ -16,14 +16,6 @@ public sealed class Ipv6InGenericMode(Ipv6InGenericMode.GenericLab lab) : Ipv6Te
 /// <summary>IPv6 through the whole system, against what the kernel did with the same packets.</summary>
 public abstract class Ipv6Tests(Ipv6Lab lab) : TopologyTest(lab)
 {
-    public static TheoryData<string, string> Names => new()
-    {
-        { "hop-limit-1", "3.0" }, { "hop-limit-0", "3.0" }, { "too-big", "2.0" }, { "too-big-unlocked", "2.0" }, { "no-route", "1.0" }, { "blackhole", "" },
-        { "unreachable", "1.0" }, { "prohibit", "1.1" }, { "hop-by-hop", "" }, { "unknown-option", "4.2" }, { "redirect", "137.0" }, { "anycast", "1.4" },
-        { "unspecified-source", "" }, { "loopback-source", "" }, { "truncated", "" }, { "own-source", "" }, { "link-local-source", "" },
-        { "link-local-destination", "137.0" }, { "multicast-destination", "" }, { "ours", "1.4" },
-    };
-
     [Fact]
     public void WhatArrivesIsByteForByteWhatTheKernelDelivers()
     {
@@ -35,35 +27,6 @@ public abstract class Ipv6Tests(Ipv6Lab lab) : TopologyTest(lab)
         ulong forwarded = after.Forwarded - before.Forwarded;
         Assert.True(forwarded >= (ulong)lab.Packets.Length, $"only {forwarded} of {lab.Packets.Length} were forwarded by the fast path; {after.Describe()}");
         Product.AssertConserved();
-    }
-
-    [Theory]
-    [MemberData(nameof(Names))]
-    public void LinuxAnswersAsWithoutUs(string name, string icmp)
-    {
-        Ipv6Case c = lab.Cases.Single(x => x.Name == name);
-        if (icmp.Length > 0)
-        {
-            // Guards the test itself: this is what the kernel alone was expected to answer (ICMPv6 type.code).
-            Assert.Contains(icmp, c.AtClient.Select(Convert.FromHexString).Where(f => f[20] == 58).Select(f => $"{f[54]}.{f[55]}"));
-        }
-
-        CounterReport before = Product.SettledTotal();
-        (List<string> atClient, List<string> atServer) = lab.Exchange(c.Frame);
-        CounterReport after = Product.SettledTotal();
-        Assert.Equal(c.AtClient, atClient);
-        Assert.Equal(c.AtServer, atServer);
-
-        // Neighbour discovery goes on beside it, and is passed too.
-        ulong count = Count(after) - Count(before);
-        Assert.True(count == 1 || (count > 1 && c.Way.StartsWith("passed", StringComparison.Ordinal)), $"{c.Way}: {Count(before)} → {Count(after)}; {after.Describe()}");
-
-        ulong Count(CounterReport r) => c.Way.Split(' ') switch
-        {
-            ["punted", string reason] => r.PuntedBy(reason),
-            ["passed", string reason] => r.PassedBy(reason),
-            _ => r.Forwarded,
-        };
     }
 
     [Fact]
