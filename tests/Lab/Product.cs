@@ -26,9 +26,9 @@ public sealed class Product : IDisposable
     /// <summary>fpctl in the router's namespace. The instance is named behind the command.</summary>
     public CommandResult Fpctl(string arguments, TimeSpan? timeout = null) => FpctlAs([], arguments, timeout);
 
-    /// <summary>fpctl under a program that changes its rights: `setpriv ...`.</summary>
+    /// <summary>fpctl under a program that changes its rights: `setpriv ...`. What a `start` doesn't say, StartDefaults do.</summary>
     public CommandResult FpctlAs(IEnumerable<string> wrapper, string arguments, TimeSpan? timeout = null) =>
-        _router.Try([.. wrapper, Path.Combine(Repository.Out, "fpctl"), .. Command.Split(arguments), "--instance", Instance], timeout: timeout ?? TimeSpan.FromSeconds(60));
+        _router.Try([.. wrapper, Path.Combine(Repository.Out, "fpctl"), .. Command.Split(StartDefaults.Complete(arguments)), "--instance", Instance], timeout: timeout ?? TimeSpan.FromSeconds(60));
 
     /// <summary>Starts and waits until kernel and tables agree.</summary>
     /// <param name="options">"--port r0 --port r1 --mode generic".</param>
@@ -77,11 +77,10 @@ public sealed class Product : IDisposable
     /// </summary>
     public CounterReport SettledTotal()
     {
-        Thread.Sleep(120);
         CounterReport before = Stats().Total;
         for (int i = 0; i < 20; i++)
         {
-            Thread.Sleep(110);
+            Thread.Sleep(120);
             CounterReport now = Stats().Total;
             if (now.Rx == before.Rx && now.Forwarded == before.Forwarded && now.PuntedTotal == before.PuntedTotal)
             {
@@ -92,6 +91,22 @@ public sealed class Product : IDisposable
         }
 
         return before;
+    }
+
+    /// <summary>
+    /// Totals once at least so many more packets have been forwarded, or after a second in which they haven't. What has arrived has
+    /// been counted or is about to be: nothing has to stand still for "at least".
+    /// </summary>
+    public CounterReport TotalOnceForwarded(CounterReport before, ulong more)
+    {
+        Stopwatch clock = Stopwatch.StartNew();
+        CounterReport now;
+        while ((now = Stats().Total).Forwarded - before.Forwarded < more && clock.ElapsedMilliseconds < 1000)
+        {
+            Thread.Sleep(20);
+        }
+
+        return now;
     }
 
     /// <summary>Every received packet is in exactly one of forwarded, punted, dropped; no UMEM frame is lost.</summary>

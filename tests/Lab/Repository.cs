@@ -32,4 +32,7 @@ public static class Require
             Assert.SkipUnless(Command.Exists(program), $"needs {program} (./dev setup installs it)");
         }
     }
+
+    /// <summary>Of a test that can't hold where the run attaches by generic XDP (StartDefaults).</summary>
+    public static void Native(string why) => Assert.SkipWhen(StartDefaults.IsGeneric, $"not with --mode generic: {why}");
 }
