@@ -15,6 +15,7 @@ public sealed unsafe class PacketSocket : IDisposable
     private const ushort EthPAll = 0x0300; // htons(ETH_P_ALL)
     private const int PACKET_IGNORE_OUTGOING = 23; // linux/if_packet.h
     private const int ReceiveBufferBytes = 64 << 20;
+    private const int StopMilliseconds = 5; // so long Dispose waits for the receiver
     private readonly FileDescriptor _socket;
     private readonly ushort _etherType;
     private readonly Thread _receiver;
@@ -138,7 +139,7 @@ public sealed unsafe class PacketSocket : IDisposable
         while (!_stop)
         {
             poll.revents = 0;
-            if (Libc.poll(&poll, 1, 50) <= 0)
+            if (Libc.poll(&poll, 1, StopMilliseconds) <= 0)
             {
                 continue;
             }

@@ -43,7 +43,7 @@ public sealed class PortTests(TwoPortLab lab) : TopologyTest(lab), IClassFixture
     }
 
     [Fact]
-    public void SixTimesThereAndBackLoseAndLeaveNothing()
+    public void FourTimesThereAndBackLoseAndLeaveNothing()
     {
         WithoutR2();
         int[] restarts = [.. Product.Status().Daemons.Select(d => d.Restarts)];
@@ -51,7 +51,7 @@ public sealed class PortTests(TwoPortLab lab) : TopologyTest(lab), IClassFixture
         using UdpFlow others = Lab.StartFlow(rate: 5_000, port: 5410);
         using UdpFlow own = Lab.StartFlow(rate: 5_000, port: 5411, destination: OverR2);
         own.WaitFlowing();
-        for (int i = 0; i < 6; i++)
+        for (int i = 0; i < 4; i++)
         {
             Product.Fpctl("port add r2").MustSucceed();
             Product.Fpctl("port del r2").MustSucceed();
@@ -60,8 +60,8 @@ public sealed class PortTests(TwoPortLab lab) : TopologyTest(lab), IClassFixture
         FlowReport report = others.Stop(), ofR2 = own.Stop();
         Assert.True(report is { Missing: 0, Duplicates: 0 }, $"the other ports must not notice: {report}");
         Assert.True(ofR2 is { Missing: 0, Duplicates: 0 }, $"what leaves by r2 finds its way: {ofR2}");
-        Assert.InRange(Descriptors(), 0, descriptors + 4);
-        Assert.InRange(Threads(), 0, threads + 4);
+        Assert.InRange(Descriptors(), 0, descriptors + 3); // fewer than one a turn
+        Assert.InRange(Threads(), 0, threads + 3);
         Wait.Until(() => Programs() == programs, TimeSpan.FromSeconds(2), $"as many XDP programs as before: {programs}");
         Assert.Equal(restarts, Product.Status().Daemons.Select(d => d.Restarts));
         Product.AssertConserved();

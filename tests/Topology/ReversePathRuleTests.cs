@@ -59,6 +59,6 @@ public sealed class ReversePathRuleTests(RouterLab lab) : TopologyTest(lab), ICl
     {
         using PacketSocket client = Client.OpenPacketSocket("c0"), server = Server.OpenPacketSocket("s0");
         client.Send(sources.Select(s => Lab.FromClient().Ipv4(s, RouterLab.Target).Udp(7, RouterLab.SilentPort, [1]).Build()), 2_000);
-        return [.. server.TakeWhenQuiet().Where(f => FlowPaths.DestinationOf(f).ToString() == RouterLab.Target).Select(f => FlowPaths.SourceOf(f).ToString())];
+        return [.. server.TakeWhenQuiet(quietSeconds: 0.15).Where(f => FlowPaths.DestinationOf(f).ToString() == RouterLab.Target).Select(f => FlowPaths.SourceOf(f).ToString())];
     }
 }

@@ -62,7 +62,7 @@ public sealed class ReversePathTests(RouterLab lab) : TopologyTest(lab), IClassF
             {
                 Router.Sysctl((All, all), (R0, r0));
                 Thread.Sleep(ours ? 200 : 20);
-                CounterReport? before = ours ? Product.SettledTotal() : null;
+                CounterReport? before = ours ? Product.Stats().Total : null; // settled by the round before, or nothing sent yet
                 ulong refused = Refused();
                 HashSet<string> came = Send();
                 foreach ((string Source, string What, bool Off, bool Strict, bool Loose) s in s_sources)
@@ -127,7 +127,7 @@ public sealed class ReversePathTests(RouterLab lab) : TopologyTest(lab), IClassF
         string[] from = sources.Length > 0 ? sources : [.. s_sources.Select(s => s.Source)];
         using PacketSocket client = Client.OpenPacketSocket("c0"), server = Server.OpenPacketSocket("s0");
         client.Send(from.Select(s => Lab.FromClient().Ipv4(s, RouterLab.Target).Udp(7, RouterLab.SilentPort, [1]).Build()), 2_000);
-        return [.. server.TakeWhenQuiet().Where(f => FlowPaths.DestinationOf(f).ToString() == RouterLab.Target).Select(f => FlowPaths.SourceOf(f).ToString())];
+        return [.. server.TakeWhenQuiet(quietSeconds: 0.15).Where(f => FlowPaths.DestinationOf(f).ToString() == RouterLab.Target).Select(f => FlowPaths.SourceOf(f).ToString())];
     }
 
     private ulong Refused()
