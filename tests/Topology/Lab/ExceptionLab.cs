@@ -190,10 +190,10 @@ public class ExceptionLab : RouterLab
     private void WarmUpAll()
     {
         WarmUp();
-        Client.Run("ping -6 -q -c 1 -W 2 fd01::1");
+        Reach(Client, "fd01::1");
         foreach (string host in (string[])["10.4.0.2", "10.6.0.2", "fd02::2", "fd03::2", "fd08::2", "fd06::2"])
         {
-            Router.Run($"ping -q -c 1 -W 2 {host}");
+            Reach(Router, host);
         }
     }
 
@@ -236,7 +236,7 @@ public class ExceptionLab : RouterLab
     }
 
     /// <summary>Until it is disposed of.</summary>
-    private Undo Set(string stage, Product? product)
+    public IDisposable Set(string stage, Product? product)
     {
         switch (stage)
         {

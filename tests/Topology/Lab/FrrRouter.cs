@@ -35,6 +35,10 @@ public sealed class FrrRouter
     /// <summary>Neighbours whose adjacency is Full.</summary>
     public int OspfFull() => Count("show ip ospf neighbor json", "neighbors", n => n.ValueKind == JsonValueKind.Array ? n.EnumerateArray() : [n], "nbrState", "Full");
 
+    /// <summary>How long ago the state of an adjacency last changed; of several, the youngest.</summary>
+    public TimeSpan OspfQuietFor() => Show("show ip ospf neighbor detail json").GetProperty("neighbors").EnumerateObject()
+        .SelectMany(n => n.Value.EnumerateArray()).Min(n => TimeSpan.FromMilliseconds(n.GetProperty("lastPrgrsvChangeMsec").GetInt64()));
+
     public int Ospf6Full() => Show("show ipv6 ospf6 neighbor json").GetProperty("neighbors").EnumerateArray()
         .Count(n => n.GetProperty("state").GetString()!.StartsWith("Full", StringComparison.Ordinal));
 

@@ -95,10 +95,14 @@ public class RouterLab : IDisposable
     /// <summary>Resolves the neighbours on all links, so that no test depends on who came first.</summary>
     public void WarmUp()
     {
-        Client.Run("ping -q -c 1 -W 2 10.1.0.1");
-        Router.Run("ping -q -c 1 -W 2 10.2.0.2");
-        Router.Run("ping -q -c 1 -W 2 10.3.0.2");
+        Reach(Client, "10.1.0.1");
+        Reach(Router, "10.2.0.2");
+        Reach(Router, "10.3.0.2");
     }
+
+    /// <summary>On a busy machine an answer may come too late for the first question.</summary>
+    protected static void Reach(LabNamespace from, string address) =>
+        Wait.Until(() => from.Try($"ping -q -c 1 -W 2 {address}").Ok, TimeSpan.FromSeconds(10), $"{from.Name} reaches {address}");
 
     /// <summary>A frame that the client sends to the router, up to the IP header.</summary>
     public PacketBuilder FromClient() => new PacketBuilder().Ether(_routerMac ??= Router.MacOf("r0"), _clientMac ??= Client.MacOf("c0"));
