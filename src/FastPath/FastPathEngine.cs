@@ -322,6 +322,7 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Addresses = new RecordTableReader<AddressRecord>(AddressSegment.Records(s.Address), s.Address.Capacity),
             UseStamps = UseStampSegment.Stamps(s.UseStamps),
             Counters = WorkerSegment.Port(Segments.Workers[worker], 0),
+            Nodes = WorkerSegment.Nodes(Segments.Workers[worker]),
             CoarseSecond = _second,
         };
     }

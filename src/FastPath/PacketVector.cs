@@ -55,6 +55,14 @@ public unsafe struct PacketVector
     /// <summary>Bytes to send from Data on (Ethernet padding is cut, as Linux cuts it); undefined unless Forward.</summary>
     public uint* TxLength;
 
+    // --- Kept by the pipeline while it runs; valid until the next Run ---
+
+    /// <summary>Counters by node: where Punt counts.</summary>
+    internal NodeCounters* Nodes;
+
+    /// <summary>The node at work.</summary>
+    internal PipelineNode Node;
+
     // --- Between the nodes; meaningless before and after Run ---
 
     /// <summary>Nonzero: the packet is not plain. Written by the input nodes, read by their cold paths.</summary>
@@ -169,6 +177,7 @@ public unsafe struct PacketVector
     {
         Verdict[i] = (byte)FastPath.Verdict.Punt;
         Reason[i] = (byte)reason;
+        Nodes[(int)Node].Punted[(int)reason]++;
     }
 
     public void Free()

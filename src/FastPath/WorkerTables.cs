@@ -5,7 +5,7 @@ namespace FastPathSync.FastPath;
 
 /// <summary>
 /// Where a worker finds the tables of one VRF: pointers into the attached segments, made once for each VRF. All are
-/// read-only to it but UseStamps and Counters.
+/// read-only to it but UseStamps, Counters and Nodes.
 /// </summary>
 public readonly unsafe struct WorkerTables
 {
@@ -43,6 +43,9 @@ public readonly unsafe struct WorkerTables
 
     /// <summary>This worker's counters by PortId: WorkerSegment.Port(s, 0).</summary>
     public required PortCounters* Counters { get; init; }
+
+    /// <summary>This worker's counters by PipelineNode: WorkerSegment.Nodes(s).</summary>
+    public required NodeCounters* Nodes { get; init; }
 
     /// <summary>CLOCK_MONOTONIC seconds, kept by the control thread of the process (a worker reads no clock).</summary>
     public required uint* CoarseSecond { get; init; }

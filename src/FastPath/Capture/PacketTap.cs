@@ -63,6 +63,7 @@ internal sealed unsafe class PacketTap : IDisposable
     public void After(ref PacketVector v, int rxPort, PortCounters* counters, ref TapBudget budget)
     {
         PortFilters? rx = rxPort < _ofBurst.Length ? _ofBurst[rxPort] : null;
+        v.Node = PipelineNode.PacketTap;
         int next = 0;
         for (int i = 0; i < v.Count; i++)
         {

@@ -110,7 +110,15 @@ public sealed unsafe class LabRouter : IDisposable
     }
 
     /// <summary>Up to a vector of packets, between guard pages; at the ends of the pages, or at their beginnings.</summary>
-    public Outcome[] Run(IReadOnlyList<byte[]> packets, int rxPort = 0, bool partialChecksums = false, bool atEnd = true)
+    public Outcome[] Run(IReadOnlyList<byte[]> packets, int rxPort = 0, bool partialChecksums = false, bool atEnd = true) =>
+        Run(packets, rxPort, partialChecksums, atEnd, default(NoObserver));
+
+    /// <summary>The same, with somebody who looks on.</summary>
+    public Outcome[] Run<TObserver>(IReadOnlyList<byte[]> packets, bool partialChecksums, TObserver observer)
+        where TObserver : struct, IPipelineObserver => Run(packets, rxPort: 0, partialChecksums, atEnd: true, observer);
+
+    private Outcome[] Run<TObserver>(IReadOnlyList<byte[]> packets, int rxPort, bool partialChecksums, bool atEnd, TObserver observer)
+        where TObserver : struct, IPipelineObserver
     {
         ref PacketVector v = ref _vector;
         v.Count = packets.Count;
@@ -122,7 +130,7 @@ public sealed unsafe class LabRouter : IDisposable
             v.Verdict[i] = (byte)Verdict.Drop; // left over from the last burst
         }
 
-        FastPath.Pipeline.Run(ref v, Tables, rxPort, partialChecksums);
+        FastPath.Pipeline.Run(ref v, Tables, rxPort, partialChecksums, observer);
         Outcome[] result = new Outcome[packets.Count];
         for (int slot = 0; slot < packets.Count; slot++)
         {

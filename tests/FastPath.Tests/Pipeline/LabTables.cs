@@ -54,6 +54,7 @@ public sealed unsafe class LabTables : IDisposable
             Addresses = _addresses.Reader,
             UseStamps = (uint*)Map(UseStampSegment.BodyLength),
             Counters = (PortCounters*)Map((nuint)Capacities.Ports * (nuint)sizeof(PortCounters)),
+            Nodes = (NodeCounters*)Map(NodeCounters.Nodes * (nuint)sizeof(NodeCounters)),
             CoarseSecond = (uint*)Map(64),
         };
         *Tables.CoarseSecond = 1;

@@ -103,6 +103,7 @@ public static class ReasonNames
     private static readonly string[] s_drop = Names<DropReason>((int)DropReason.Count);
     private static readonly string[] s_pass = Names<PassReason>((int)PassReason.Count);
     private static readonly string[] s_command = Names<FptunCommand>((int)FptunCommand.Count);
+    private static readonly string[] s_node = Names<PipelineNode>((int)PipelineNode.Count);
     private static readonly string[] s_refusal = Names<FptunRefusal>((int)FptunRefusal.Count);
     private static readonly string[] s_output = Names<FptunOutput>((int)FptunOutput.Count);
 
@@ -114,6 +115,8 @@ public static class ReasonNames
     public static string Of(PassReason reason) => s_pass[(int)reason];
 
     public static string Of(FptunCommand command) => s_command[(int)command];
+
+    public static string Of(PipelineNode node) => s_node[(int)node];
 
     public static string Of(FptunRefusal reason) => s_refusal[(int)reason];
 

@@ -24,6 +24,20 @@ public unsafe struct PortCounters
     public fixed ulong Dropped[8];                // by DropReason; RxRingFull and NoFrame stay 0 here (see PortState)
 }
 
+/// <summary>
+/// A worker's counters for one node of the pipeline. Packets counts what came in only where that can't be told from the other
+/// nodes: ethernet-input, ipv6-input, ipv4-rule and ipv6-rule (`fpctl graph` works the rest out). 8-byte counters, one writer.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct NodeCounters
+{
+    public const int Nodes = 16;
+
+    public ulong Packets;
+    public fixed ulong Reserved[7];
+    public fixed ulong Punted[64];     // by PuntReason: what this node handed to Linux
+}
+
 /// <summary>Written by one worker only. Readers: fpmd (Quiescent), fpsd, fpctl.</summary>
 [StructLayout(LayoutKind.Sequential)]
 public struct WorkerState
@@ -52,9 +66,14 @@ public static unsafe class WorkerSegment
 {
     private const int StateBytes = 256;
 
-    public static nuint BodyLength => StateBytes + ((nuint)Capacities.Ports * (nuint)sizeof(PortCounters));
+    public static nuint BodyLength => PortsEnd + (NodeCounters.Nodes * (nuint)sizeof(NodeCounters));
+
+    private static nuint PortsEnd => StateBytes + ((nuint)Capacities.Ports * (nuint)sizeof(PortCounters));
 
     public static WorkerState* State(Segment s) => (WorkerState*)s.Body;
 
     public static PortCounters* Port(Segment s, int port) => (PortCounters*)(s.Body + StateBytes) + port;
+
+    /// <summary>By PipelineNode.</summary>
+    public static NodeCounters* Nodes(Segment s) => (NodeCounters*)(s.Body + PortsEnd);
 }
