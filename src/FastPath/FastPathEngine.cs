@@ -1,7 +1,9 @@
 using System.Runtime.InteropServices;
 using FastPathSync.FastPath.Control;
 using FastPathSync.FastPath.Exceptions;
+using FastPathSync.FastPath.Explain;
 using FastPathSync.FastPath.Ports;
+using FastPathSync.FastPath.Trace;
 using FastPathSync.FastPath.Vrfs;
 using FastPathSync.FastPath.Worker;
 using FastPathSync.FastPath.Xsk;
@@ -43,6 +45,8 @@ internal sealed unsafe class FastPathEngine : IDisposable
         _instance = instance;
         _log = log;
         Ports = new ServedPorts(this, options, log);
+        Explainer = new Explainer(this);
+        Traces = new Traces(_workers, Quiescent);
         Tick();
     }
 
@@ -59,6 +63,10 @@ internal sealed unsafe class FastPathEngine : IDisposable
     public ServedVrf Home => _vrfs[0];
 
     public ServedPorts Ports { get; }
+
+    public Explainer Explainer { get; }
+
+    public Traces Traces { get; }
 
     public FptunConstants Constants { get; } = FptunConstants.Random();
 
@@ -226,6 +234,8 @@ internal sealed unsafe class FastPathEngine : IDisposable
     {
         Ports.DetachAll();
         _workers.ForEach(w => w.Dispose());
+        Traces.Dispose();
+        Explainer.Dispose();
         Ports.Dispose();
         _umems.ForEach(u => u.Dispose());
         _vrfs.ForEach(Close);
@@ -325,6 +335,17 @@ internal sealed unsafe class FastPathEngine : IDisposable
             Nodes = WorkerSegment.Nodes(Segments.Workers[worker]),
             CoarseSecond = _second,
         };
+    }
+
+    private IReadOnlyList<ulong?> Quiescent()
+    {
+        return [.. Segments.Workers.Select(Of)];
+
+        static ulong? Of(Segment worker)
+        {
+            WorkerState* w = WorkerSegment.State(worker);
+            return Volatile.Read(ref w->Online) == 0 ? null : Volatile.Read(ref w->Quiescent);
+        }
     }
 
     private void StartWorker(int id, int cpu)

@@ -25,7 +25,7 @@ internal sealed class FastPathService(
             context.Supervisor.OnReconnected(_engine.Segments.Keep);
             _control = new ControlLoop(_engine, log, Fail);
             _control.Start();
-            _server = new NetFpcServer(context.Instance.NetFpcSocket, new PortService(_engine), cause => log.LogWarning("netfpc peer disconnected: {Cause}", cause));
+            _server = new NetFpcServer(context.Instance.NetFpcSocket, new PortService(_engine), new PacketService(_engine), cause => log.LogWarning("netfpc peer disconnected: {Cause}", cause));
         }
         catch (Bpf.BpfException e)
         {

@@ -75,6 +75,20 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
         Call(NetFpcCall.SetPuntLimit, request, SetPuntLimitReply.Parser, "punt limit");
     }
 
+    /// <param name="port">PortId.</param>
+    public IReadOnlyList<ExplainedPacket> Explain(uint port, IEnumerable<ReadOnlyMemory<byte>> frames)
+    {
+        Explain request = new() { Port = port };
+        request.Frames.AddRange(frames.Select(f => ByteString.CopyFrom(f.Span)));
+        return Call(NetFpcCall.Explain, request, ExplainReply.Parser, $"port {port}").Packets;
+    }
+
+    public TraceStarted StartTrace(StartTrace request) => Call(NetFpcCall.StartTrace, request, TraceStarted.Parser, "trace");
+
+    public TracedPackets PollTrace(uint id) => Call(NetFpcCall.PollTrace, new PollTrace { Id = id }, TracedPackets.Parser, $"trace {id}");
+
+    public void StopTrace(uint id) => Call(NetFpcCall.StopTrace, new StopTrace { Id = id }, TraceStopped.Parser, $"trace {id}");
+
     public void Dispose() => _socket?.Dispose();
 
     /// <exception cref="NetFpcRefusedException">The fast path can't do it.</exception>

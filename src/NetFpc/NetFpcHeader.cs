@@ -14,6 +14,10 @@ public enum NetFpcCall : ushort
     ListPorts = 6,
     SetPortPromiscuous = 7,
     SetPuntLimit = 8,
+    Explain = 16,
+    StartTrace = 17,
+    PollTrace = 18,
+    StopTrace = 19,
 }
 
 /// <summary>A peer that does not speak NETFPC: it is disconnected.</summary>

@@ -26,17 +26,31 @@ public interface INetFpcService
     SetPuntLimitReply SetPuntLimit(SetPuntLimit request);
 }
 
+/// <summary>What it tells of packets; fails as INetFpcService does.</summary>
+public interface IPacketService
+{
+    ExplainReply Explain(Explain request);
+
+    TraceStarted StartTrace(StartTrace request);
+
+    TracedPackets PollTrace(PollTrace request);
+
+    TraceStopped StopTrace(StopTrace request);
+}
+
 /// <summary>Serves NETFPC on a UNIX socket: a thread that accepts, and one per connection.</summary>
 public sealed class NetFpcServer : IDisposable
 {
     private readonly Socket _listener;
     private readonly INetFpcService _service;
+    private readonly IPacketService _packets;
     private readonly Action<string> _rejected;
 
     /// <param name="rejected">Told why a peer was disconnected.</param>
-    public NetFpcServer(string socketPath, INetFpcService service, Action<string> rejected)
+    public NetFpcServer(string socketPath, INetFpcService service, IPacketService packets, Action<string> rejected)
     {
         _service = service;
+        _packets = packets;
         _rejected = rejected;
         File.Delete(socketPath);
         _listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -112,6 +126,10 @@ public sealed class NetFpcServer : IDisposable
                 NetFpcCall.ListPorts => _service.ListPorts(ListPorts.Parser.ParseFrom(body)),
                 NetFpcCall.SetPortPromiscuous => _service.SetPortPromiscuous(SetPortPromiscuous.Parser.ParseFrom(body)),
                 NetFpcCall.SetPuntLimit => _service.SetPuntLimit(SetPuntLimit.Parser.ParseFrom(body)),
+                NetFpcCall.Explain => _packets.Explain(Explain.Parser.ParseFrom(body)),
+                NetFpcCall.StartTrace => _packets.StartTrace(StartTrace.Parser.ParseFrom(body)),
+                NetFpcCall.PollTrace => _packets.PollTrace(PollTrace.Parser.ParseFrom(body)),
+                NetFpcCall.StopTrace => _packets.StopTrace(StopTrace.Parser.ParseFrom(body)),
                 _ => throw new LinuxException(Errno.EOPNOTSUPP, "NETFPC", $"call {(ushort)call} is not known to this version"),
             };
             return (0, reply.ToByteArray());

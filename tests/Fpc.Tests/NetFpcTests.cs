@@ -11,7 +11,7 @@ public sealed class NetFpcTests : IDisposable
     private readonly List<string> _rejected = [];
     private readonly NetFpcServer _server;
 
-    public NetFpcTests() => _server = new NetFpcServer(_path, new Service(), r => { lock (_rejected) { _rejected.Add(r); } });
+    public NetFpcTests() => _server = new NetFpcServer(_path, new Service(), new Packets(), r => { lock (_rejected) { _rejected.Add(r); } });
 
     [Fact]
     public void CallIsAnsweredByTheService()
@@ -113,5 +113,17 @@ public sealed class NetFpcTests : IDisposable
         public PortList ListPorts(ListPorts request) => new() { Ports = { new PortInfo { Port = 3, Name = "blue/r0" } } };
 
         public PortMtuReply GetPortMtu(GetPortMtu request) => new() { Mtu = _mtu, MaxMtu = 1778 };
+    }
+
+    private sealed class Packets : IPacketService
+    {
+        public ExplainReply Explain(Explain request) =>
+            new() { Packets = { request.Frames.Select(f => new ExplainedPacket { TxPort = request.Port + 1, Frame = f, Verdict = Verdict.Forward }) } };
+
+        public TraceStarted StartTrace(StartTrace request) => new() { Id = request.SnapLength, KeepAliveMs = 5000 };
+
+        public TracedPackets PollTrace(PollTrace request) => throw new NetFpcRefusedException(Errno.ENOENT, $"no trace {request.Id}");
+
+        public TraceStopped StopTrace(StopTrace request) => new();
     }
 }

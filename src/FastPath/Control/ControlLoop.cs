@@ -135,6 +135,7 @@ internal sealed unsafe class ControlLoop : IDisposable
         if (period % PublishEvery == 0)
         {
             _engine.Tick();
+            _engine.Traces.Tidy();
             foreach (ServedVrf v in _engine.Vrfs)
             {
                 v.Capture.Tidy();

@@ -23,9 +23,11 @@ internal sealed unsafe class Injector(CarrierQueue queue, PortTrailers trailers)
     }
 
     /// <summary>Sends what waits, and counts: punted by reason, or dropped PuntOverrun where the kernel took it not.</summary>
-    public void Flush(PortCounters* counters)
+    /// <returns>A bit for each that the kernel took not, in the order in which they were added.</returns>
+    public ulong Flush(PortCounters* counters)
     {
         int n = queue.Count;
+        ulong refused = 0;
         int i = 0;
         for (int refusals = 0; i < n && refusals < Patience; refusals++)
         {
@@ -39,12 +41,19 @@ internal sealed unsafe class Injector(CarrierQueue queue, PortTrailers trailers)
             if (i < n)
             {
                 counters->Dropped[(int)DropReason.PuntOverrun]++; // the one that was refused
+                refused |= 1ul << i;
                 i++;
             }
         }
 
         counters->Dropped[(int)DropReason.PuntOverrun] += (uint)(n - i);
+        for (; i < n; i++)
+        {
+            refused |= 1ul << i;
+        }
+
         queue.Clear();
+        return refused;
     }
 
     public void Dispose()

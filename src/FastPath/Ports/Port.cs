@@ -163,6 +163,9 @@ internal sealed unsafe class Port : IDisposable
     /// <summary>`ethtool -L`: what the interface has from now on.</summary>
     public void TakeQueues(int receive, int transmit) => (Queues, TransmitQueues) = (receive, transmit);
 
+    /// <summary>What its program compares each packet with; 0: there is none.</summary>
+    public ulong Configuration => _config == null ? 0 : Volatile.Read(ref *_config);
+
     /// <summary>A socket made while the port runs: its queue's packets come to its worker from here on.</summary>
     public void Serve(XskBinding added)
     {

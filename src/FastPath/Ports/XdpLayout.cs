@@ -36,6 +36,11 @@ internal static class XdpLayout
         word |= (admission.Passed & Families.Ipv4) != Families.None ? PassIpv4 : 0;
         return word | ((admission.Passed & Families.Ipv6) != Families.None ? PassIpv6 : 0);
     }
+
+    /// <summary>The longest frame that a configuration word admits.</summary>
+    public static uint LengthOf(ulong word) => (uint)(word >> ConfigLengthShift) & LongestFrame;
+
+    public static ulong WithLength(ulong word, uint length) => (word & ~((ulong)LongestFrame << ConfigLengthShift)) | ((ulong)length << ConfigLengthShift);
 }
 
 /// <summary>What a port's XDP program lets through to workers.</summary>

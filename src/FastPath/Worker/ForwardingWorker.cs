@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using FastPathSync.FastPath.Capture;
 using FastPathSync.FastPath.Exceptions;
+using FastPathSync.FastPath.Trace;
 using FastPathSync.FastPath.Xsk;
 using FastPathSync.Linux;
 using FastPathSync.SharedMemory;
@@ -47,6 +48,9 @@ internal sealed unsafe class ForwardingWorker : IDisposable
     private int _looks;
     private TapBudget _tapBudget;
     private bool _tapped;
+    private readonly Lock _errandGate = new();
+    private Action? _errand;
+    private Action? _errandDone;
 
     public ForwardingWorker(
         int id, int cpu, Umem umem, SocketSet set, PortCounters* counters, WorkerState* state, PuntLimit* limits, ulong* beat, bool spin)
@@ -68,12 +72,16 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         _state->Frames = umem.Frames;
         _state->FramesLost = 0;
         UseSet();
+        Tracer = new WorkerTracer(id, umem.FrameSize);
         _thread = new Thread(Run, 256 << 10) { Name = $"worker-{id}", IsBackground = true };
     }
 
     public int Id { get; }
 
     public int Cpu { get; }
+
+    /// <summary>For those who trace packets.</summary>
+    public WorkerTracer Tracer { get; }
 
     /// <summary>Why the thread ended, when it was not told to.</summary>
     public Exception? Failure { get; private set; }
@@ -112,12 +120,42 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         return true;
     }
 
+    /// <summary>
+    /// Has the worker do something between two bursts, where it may read the tables as it does itself. Short, and without exceptions.
+    /// </summary>
+    /// <returns>False when it made no progress for so long, and has not begun.</returns>
+    public bool TryDo(Action errand, TimeSpan patience)
+    {
+        lock (_errandGate)
+        {
+            Volatile.Write(ref _errand, errand);
+            for (ulong deadline = MonotonicClock.Nanoseconds + (ulong)patience.TotalNanoseconds; Volatile.Read(ref _errandDone) != errand;)
+            {
+                bool late = Failure is not null || MonotonicClock.Nanoseconds > deadline;
+                if (late && Interlocked.CompareExchange(ref _errand, null, errand) == errand)
+                {
+                    return false;
+                }
+
+                if (late && Failure is not null)
+                {
+                    return false;
+                }
+
+                Thread.Sleep(1);
+            }
+
+            return true;
+        }
+    }
+
     public void Dispose()
     {
         Stop();
         _vector.Free();
         _free.Free();
         _set.Dispose();
+        Tracer.Dispose();
     }
 
     private void Run()
@@ -156,6 +194,11 @@ internal sealed unsafe class ForwardingWorker : IDisposable
                 SwitchSet();
             }
 
+            if (Volatile.Read(ref _errand) is not null)
+            {
+                DoErrand();
+            }
+
             int count = _set.Count;
             XskSocket** sockets = _set.Sockets;
             uint received = 0;
@@ -190,6 +233,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             else if (++idle == 1 && _tapped)
             {
                 _tapBudget.Idle();
+                Tracer.Idle();
                 _tapped = false; // until the next packet that is shown
             }
             else if (idle >= SpinLoops)
@@ -235,29 +279,51 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         s->Outstanding -= n;
         _vector.Count = (int)n;
         PacketTap tap = _set.Taps[s->PortId];
-        if (tap.IsOn)
+        if (tap.IsOn || Tracer.IsOn)
         {
-            RunTapped(s, tap);
+            RunWatched(s, tap);
+        }
+        else
+        {
+            Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums);
+            Settle(s->PortId);
+        }
+
+        _state->Bursts++;
+        return n;
+    }
+
+    /// <summary>Packet sockets (tcpdump) and traces see what goes through.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void RunWatched(XskSocket* s, PacketTap tap)
+    {
+        _tapped = true;
+        bool tapped = tap.IsOn, traced = Tracer.IsOn && Tracer.Before(in _vector, s->PortId);
+        if (tapped)
+        {
+            _tapBudget.Earn();
+            tap.Before(in _vector, s->PortId);
+        }
+
+        if (traced)
+        {
+            Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums, Tracer.Observer);
         }
         else
         {
             Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums);
         }
 
-        Settle(s->PortId);
-        _state->Bursts++;
-        return n;
-    }
+        if (tapped)
+        {
+            tap.After(ref _vector, s->PortId, _counters, ref _tapBudget);
+        }
 
-    /// <summary>Packet sockets (tcpdump) see what goes through.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private void RunTapped(XskSocket* s, PacketTap tap)
-    {
-        _tapped = true;
-        _tapBudget.Earn();
-        tap.Before(in _vector, s->PortId);
-        Pipeline.Run(ref _vector, in *s->Tables, s->PortId, s->PartialChecksums);
-        tap.After(ref _vector, s->PortId, _counters, ref _tapBudget);
+        Settle(s->PortId);
+        if (traced)
+        {
+            Tracer.After(in _vector, s->PortId);
+        }
     }
 
     /// <summary>Every packet of the vector goes one of three ways, and is counted there.</summary>
@@ -293,6 +359,8 @@ internal sealed unsafe class ForwardingWorker : IDisposable
                 }
                 else
                 {
+                    _vector.Verdict[i] = (byte)Verdict.Drop;
+                    _vector.Reason[i] = (byte)DropReason.TxRingFull;
                     rx->Dropped[(int)DropReason.TxRingFull]++;
                     _free.Push(_vector.Frame[i]);
                 }
@@ -323,12 +391,19 @@ internal sealed unsafe class ForwardingWorker : IDisposable
         if (injector.Count != 0)
         {
             // Sent before the frames are given back: the kernel copies inside the call.
-            injector.Flush(rx);
+            ulong refused = injector.Flush(rx);
             for (int i = 0; i < n; i++)
             {
                 if (_vector.Verdict[i] == (byte)Verdict.Punt)
                 {
                     _free.Push(_vector.Frame[i]);
+                    if ((refused & 1) != 0)
+                    {
+                        _vector.Verdict[i] = (byte)Verdict.Drop;
+                        _vector.Reason[i] = (byte)DropReason.PuntOverrun;
+                    }
+
+                    refused >>= 1;
                 }
             }
         }
@@ -393,6 +468,16 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             s->Fill.Index = index + n;
             s->Fill.Publish();
             s->Outstanding += n;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void DoErrand()
+    {
+        if (Interlocked.Exchange(ref _errand, null) is Action errand) // else it has been withdrawn
+        {
+            errand();
+            Volatile.Write(ref _errandDone, errand);
         }
     }
 
