@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FastPathSync.Fpctl.Features.Address;
+using FastPathSync.Fpctl.Features.Explain;
 using FastPathSync.Fpctl.Features.Instance;
 using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
@@ -34,6 +35,7 @@ internal static class Commands
         PolicerCommand.Create(),
         StatisticsCommand.Create(),
         VerifyCommand.Create(),
+        ExplainCommand.Create(),
         RpcCommand.Create(),
         SuperviseCommand.Create(),
     ];

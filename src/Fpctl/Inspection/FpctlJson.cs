@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FastPathSync.Fpctl.Features.Address;
+using FastPathSync.Fpctl.Features.Explain;
 using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
 using FastPathSync.Fpctl.Features.Policer;
@@ -27,6 +28,7 @@ namespace FastPathSync.Fpctl.Inspection;
 [JsonSerializable(typeof(IEnumerable<VrfView>))]
 [JsonSerializable(typeof(IEnumerable<PolicerView>))]
 [JsonSerializable(typeof(IEnumerable<PuntView>))]
+[JsonSerializable(typeof(IEnumerable<ExplanationView>))]
 [JsonSerializable(typeof(VerifyReport))]
 [JsonSerializable(typeof(StatisticsSnapshot))]
 internal sealed partial class FpctlJson : JsonSerializerContext;

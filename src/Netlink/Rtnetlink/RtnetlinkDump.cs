@@ -92,6 +92,14 @@ public sealed class RtnetlinkDump : IDisposable
         return filters;
     }
 
+    /// <summary>The route that the kernel would use, or the errno with which it would refuse the packet.</summary>
+    public (int ErrorNumber, RouteMessage? Route) Route(RouteQuery query)
+    {
+        RouteMessage? route = null;
+        int errno = _socket.Exchange(query.Request(), (scoped in NetlinkMessage m) => route = RouteMessage.TryParse(in m, out RouteMessage r) ? r : route);
+        return (errno == 0 && route is null ? Errno.EPROTO : errno, route);
+    }
+
     public void Dispose() => _socket.Dispose();
 
     private List<T> Collect<T>(Func<NetlinkRequest> request, Parser<T> parser)

@@ -51,6 +51,11 @@ internal sealed unsafe class Route6Reader(InstanceTables tables)
         };
     }
 
+    /// <summary>The route by which a lookup came to a nexthop: of a prefix of this length over the address.</summary>
+    /// <param name="table">That was asked, main standing for local too; null: those that are asked without rules.</param>
+    public RouteView? Of(IpAddress address, int length, int nexthop, uint? table) =>
+        Find(address, length, table ?? KernelNames.TableMain, nexthop) is Route6Record r ? View(in r) : null;
+
     /// <summary>Main's trie holds the local table as well, and serves alone unless that has prefixes shorter than /128.</summary>
     private (int Nexthop, int Depth, uint Table) Lookup(IpAddress address)
     {

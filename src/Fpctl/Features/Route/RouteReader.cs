@@ -73,6 +73,20 @@ internal sealed class RouteReader(InstanceTables tables)
         };
     }
 
+    /// <summary>The route by which a lookup came to a nexthop: of a prefix of this length over the address.</summary>
+    /// <param name="table">That was asked, main standing for local too; null: those that are asked without rules.</param>
+    public RouteView? Of(uint address, int length, int nexthop, uint? table)
+    {
+        RouteRecord[] candidates =
+        [
+            .. tables.Routes.All().Select(r => r.Value)
+                .Where(r => r.PrefixLength == length && RouteOrder.Covers(in r, address)
+                    && (table is uint t ? r.Table == t || (t == KernelNames.TableMain && r.Table == KernelNames.TableLocal) : RouteOrder.TableRank(r.Table) is not null))
+                .OrderByDescending(r => r.Nexthop == nexthop).ThenBy(r => RouteOrder.TableRank(r.Table) ?? int.MaxValue).ThenBy(r => r.Tos).ThenBy(r => r.Metric),
+        ];
+        return candidates.Length == 0 ? null : View(in candidates[0], true);
+    }
+
     private RouteView View(in RouteRecord r, bool active)
     {
         NexthopRecord record = _ways.ReadNexthop(r.Nexthop);

@@ -12,12 +12,8 @@ namespace FastPathSync.Fpctl.Features.Rpc;
 /// <summary>NETFPC calls into the fast path process: what it says itself, without shared memory.</summary>
 internal static class RpcCommand
 {
-    /// <summary>What .NET makes of ENOENT when it connects a UNIX socket.</summary>
-    private const int EADDRNOTAVAIL = 99;
-
     private const uint MinMtu = 68; // RFC 791: every internet module must forward 68 octets without fragmentation
 
-    private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(2);
     private static readonly Argument<string> s_interface = new("[VRF/]IF") { Description = "a port" };
     private static readonly Argument<uint?> s_mtu = new("MTU")
     {
@@ -48,16 +44,16 @@ internal static class RpcCommand
     private static Command Shown(string name, string description, Action<Utf8JsonWriter, PortInfo> json, Func<PortInfo, string> text) =>
         CliContext.Action(new Command(name, description) { s_interface }, (context, parsed) =>
         {
-            using NetFpcClient client = Connect(context);
-            Show(context, Find(context, client, parsed), json, text);
+            using NetFpcClient client = FastPathCall.Connect(context);
+            Show(context, FastPathCall.FindPort(context, client, parsed.GetValue(s_interface)!), json, text);
             return 0;
         });
 
     private static int Ping(CliContext context)
     {
-        using NetFpcClient client = Connect(context);
+        using NetFpcClient client = FastPathCall.Connect(context);
         long start = Stopwatch.GetTimestamp();
-        PingReply reply = Call(context, client.Ping);
+        PingReply reply = FastPathCall.Do(context, client.Ping);
         double microseconds = Math.Round(Stopwatch.GetElapsedTime(start).TotalMicroseconds);
         if (context.Json)
         {
@@ -80,8 +76,8 @@ internal static class RpcCommand
 
     private static int Ports(CliContext context)
     {
-        using NetFpcClient client = Connect(context);
-        IReadOnlyList<PortInfo> ports = Call(context, client.ListPorts);
+        using NetFpcClient client = FastPathCall.Connect(context);
+        IReadOnlyList<PortInfo> ports = FastPathCall.Do(context, client.ListPorts);
         if (!context.Json)
         {
             foreach (PortInfo p in ports)
@@ -120,11 +116,11 @@ internal static class RpcCommand
             throw new CliError($"mtu {mtu}: an IPv4 MTU is {MinMtu} to 65535", CliError.Usage);
         }
 
-        using NetFpcClient client = Connect(context);
-        PortInfo p = Find(context, client, parsed);
+        using NetFpcClient client = FastPathCall.Connect(context);
+        PortInfo p = FastPathCall.FindPort(context, client, parsed.GetValue(s_interface)!);
         if (mtu is uint m)
         {
-            PortMtuReply reply = Call(context, () => client.SetPortMtu(p.Ifindex, m, p.Port));
+            PortMtuReply reply = FastPathCall.Do(context, () => client.SetPortMtu(p.Ifindex, m, p.Port));
             (p.Mtu, p.MaxMtu) = (reply.Mtu, reply.MaxMtu);
         }
 
@@ -134,11 +130,11 @@ internal static class RpcCommand
 
     private static int Promiscuous(CliContext context, ParseResult parsed)
     {
-        using NetFpcClient client = Connect(context);
-        PortInfo p = Find(context, client, parsed);
+        using NetFpcClient client = FastPathCall.Connect(context);
+        PortInfo p = FastPathCall.FindPort(context, client, parsed.GetValue(s_interface)!);
         if (parsed.GetValue(s_switch) is string word)
         {
-            p = Call(context, () => client.SetPortPromiscuous(p.Port, word == "on"));
+            p = FastPathCall.Do(context, () => client.SetPortPromiscuous(p.Port, word == "on"));
         }
 
         Show(context, p, (w, p) => w.WriteBoolean("promisc", p.Promiscuous), p => $"{p.Name}: promiscuous {(p.Promiscuous ? "on" : "off")}");
@@ -208,46 +204,5 @@ internal static class RpcCommand
         }
 
         w.WriteEndArray();
-    }
-
-    public static NetFpcClient Connect(CliContext context) => new(context.Instance.NetFpcSocket, s_timeout);
-
-    /// <summary>By [VRF/]IF, or by IF with --vrf.</summary>
-    private static PortInfo Find(CliContext context, NetFpcClient client, ParseResult parsed)
-    {
-        string text = parsed.GetValue(s_interface)!;
-        PortName name = PortName.Parse(text);
-        if (name.Vrf.Length == 0 && context.Vrf is string vrf)
-        {
-            name = name with { Vrf = vrf };
-        }
-
-        string wanted = (name.Vrf == NetworkNamespace.Unnamed ? name with { Vrf = "" } : name).ToString();
-        PortInfo found = Call(context, client.ListPorts).FirstOrDefault(p => p.Name == wanted)
-            ?? throw new CliError($"interface '{wanted}' is no port of the fast path; `fpctl port show` lists the ports", CliError.Usage);
-        return found.Gone ? throw new CliError($"port '{wanted}': its interface is missing; it is served again when it comes back") : found;
-    }
-
-    /// <summary>Tells "not running" from "runs, but its fast path doesn't answer".</summary>
-    public static T Call<T>(CliContext context, Func<T> call)
-    {
-        try
-        {
-            return call();
-        }
-        catch (NetFpcRefusedException e)
-        {
-            throw new CliError(e.Message);
-        }
-        catch (LinuxException e) when (e.ErrorNumber == Errno.ETIMEDOUT)
-        {
-            throw new CliError($"instance '{context.Instance}': the fast path process did not answer within {s_timeout.TotalSeconds:0} s; is it halted? see `fpctl status`");
-        }
-        catch (LinuxException e) when (e.ErrorNumber is Errno.ENOENT or Errno.ECONNREFUSED or EADDRNOTAVAIL)
-        {
-            throw File.Exists(context.Instance.SupervisorSocket)
-                ? new CliError($"instance '{context.Instance}': the fast path process does not listen now; see `fpctl status`")
-                : context.NotRunning();
-        }
     }
 }

@@ -103,7 +103,8 @@ internal static class VerifyCommand
 
     private static unsafe VrfState VrfState(InstanceTables tables) => *tables.Vrf;
 
-    private static string NamespacePath(CliContext context, InstanceTables v) =>
+    /// <summary>The network namespace of a VRF.</summary>
+    internal static string NamespacePath(CliContext context, InstanceTables v) =>
         v.VrfName.Length > 0 ? $"{NetworkNamespace.Directory}/{v.VrfName}" : $"/proc/{NamespacePid(context, v)}/ns/net";
 
     /// <summary>A live process in the instance's network namespace: fpmd, or any other of its daemons.</summary>

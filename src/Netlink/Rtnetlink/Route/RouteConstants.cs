@@ -30,8 +30,9 @@ public struct RtNexthop
 /// <summary>linux/rtnetlink.h</summary>
 public static class RouteConstants
 {
-    public const ushort RTA_DST = 1, RTA_SRC = 2, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PREFSRC = 7, RTA_METRICS = 8, RTA_MULTIPATH = 9,
-        RTA_CACHEINFO = 12, RTA_TABLE = 15, RTA_VIA = 18, RTA_PREF = 20, RTA_ENCAP_TYPE = 21, RTA_ENCAP = 22, RTA_NH_ID = 30;
+    public const ushort RTA_DST = 1, RTA_SRC = 2, RTA_IIF = 3, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PREFSRC = 7, RTA_METRICS = 8, RTA_MULTIPATH = 9,
+        RTA_CACHEINFO = 12, RTA_TABLE = 15, RTA_VIA = 18, RTA_PREF = 20, RTA_ENCAP_TYPE = 21, RTA_ENCAP = 22, RTA_IP_PROTO = 27, RTA_SPORT = 28, RTA_DPORT = 29,
+        RTA_NH_ID = 30;
 
     public const ushort RTAX_LOCK = 1, RTAX_MTU = 2;
 
@@ -47,6 +48,9 @@ public static class RouteConstants
 
     /// <summary>A cached clone of a route (an answer to RTM_GETROUTE, a PMTU exception): no configuration.</summary>
     public const uint RTM_F_CLONED = 0x200;
+
+    /// <summary>Of a question: which table; and the FIB's own entry, not what would be cached of it.</summary>
+    public const uint RTM_F_LOOKUP_TABLE = 0x1000, RTM_F_FIB_MATCH = 0x2000;
 
     public const byte RTNH_F_DEAD = 1, RTNH_F_PERVASIVE = 2, RTNH_F_ONLINK = 4, RTNH_F_OFFLOAD = 8, RTNH_F_LINKDOWN = 16, RTNH_F_UNRESOLVED = 32;
 }
