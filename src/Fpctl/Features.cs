@@ -11,6 +11,7 @@ using FastPathSync.Fpctl.Features.Route;
 using FastPathSync.Fpctl.Features.Rpc;
 using FastPathSync.Fpctl.Features.Rule;
 using FastPathSync.Fpctl.Features.Statistics;
+using FastPathSync.Fpctl.Features.Trace;
 using FastPathSync.Fpctl.Features.Verify;
 using FastPathSync.Fpctl.Features.Vrf;
 
@@ -36,6 +37,7 @@ internal static class Commands
         StatisticsCommand.Create(),
         VerifyCommand.Create(),
         ExplainCommand.Create(),
+        TraceCommand.Create(),
         RpcCommand.Create(),
         SuperviseCommand.Create(),
     ];
