@@ -1,6 +1,7 @@
 using System.CommandLine;
 using FastPathSync.Fpctl.Features.Address;
 using FastPathSync.Fpctl.Features.Explain;
+using FastPathSync.Fpctl.Features.Graph;
 using FastPathSync.Fpctl.Features.Instance;
 using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
@@ -38,6 +39,7 @@ internal static class Commands
         VerifyCommand.Create(),
         ExplainCommand.Create(),
         TraceCommand.Create(),
+        GraphCommand.Create(),
         RpcCommand.Create(),
         SuperviseCommand.Create(),
     ];

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using FastPathSync.Fpctl.Features.Address;
 using FastPathSync.Fpctl.Features.Explain;
+using FastPathSync.Fpctl.Features.Graph;
 using FastPathSync.Fpctl.Features.Neighbour;
 using FastPathSync.Fpctl.Features.Nexthop;
 using FastPathSync.Fpctl.Features.Policer;
@@ -29,6 +30,7 @@ namespace FastPathSync.Fpctl.Inspection;
 [JsonSerializable(typeof(IEnumerable<PolicerView>))]
 [JsonSerializable(typeof(IEnumerable<PuntView>))]
 [JsonSerializable(typeof(IEnumerable<ExplanationView>))]
+[JsonSerializable(typeof(GraphSnapshot))]
 [JsonSerializable(typeof(VerifyReport))]
 [JsonSerializable(typeof(StatisticsSnapshot))]
 internal sealed partial class FpctlJson : JsonSerializerContext;
