@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FastPathSync.Fpctl.Features.Address;
+using FastPathSync.Fpctl.Features.Capture;
 using FastPathSync.Fpctl.Features.Explain;
 using FastPathSync.Fpctl.Features.Graph;
 using FastPathSync.Fpctl.Features.Instance;
@@ -39,6 +40,7 @@ internal static class Commands
         VerifyCommand.Create(),
         ExplainCommand.Create(),
         TraceCommand.Create(),
+        CaptureCommand.Create(),
         GraphCommand.Create(),
         RpcCommand.Create(),
         SuperviseCommand.Create(),

@@ -30,6 +30,9 @@ public sealed class Product : IDisposable
     public CommandResult FpctlAs(IEnumerable<string> wrapper, string arguments, TimeSpan? timeout = null) =>
         _router.Try([.. wrapper, Path.Combine(Repository.Out, "fpctl"), .. Command.Split(StartDefaults.Complete(arguments)), "--instance", Instance], timeout: timeout ?? TimeSpan.FromSeconds(60));
 
+    /// <summary>fpctl that runs on: trace, capture.</summary>
+    public BackgroundProcess StartFpctl(string arguments) => _router.Start($"{Path.Combine(Repository.Out, "fpctl")} {arguments} --instance {Instance}");
+
     /// <summary>Starts and waits until kernel and tables agree.</summary>
     /// <param name="options">"--port r0 --port r1 --mode generic".</param>
     public Product Start(string options)

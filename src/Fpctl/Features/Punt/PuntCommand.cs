@@ -40,8 +40,8 @@ internal static class PuntCommand
     private static int Limit(CliContext context, ParseResult parsed)
     {
         (PuntReason? reason, uint? rate, uint? burst) = Read(parsed);
-        using NetFpcClient client = RpcCommand.Connect(context);
-        RpcCommand.Call(context, () =>
+        using NetFpcClient client = FastPathCall.Connect(context);
+        FastPathCall.Do(context, () =>
         {
             client.SetPuntLimit((uint?)reason, rate, burst);
             return true;
