@@ -7,6 +7,9 @@ namespace FastPathSync.Topology;
 /// <summary>Two workers on ports of several queues: both forward both ways, no flow is reordered, and idle they sleep.</summary>
 public sealed class WorkerTests : IDisposable
 {
+    /// <summary>A veth without a native XDP program records no receive queue (docs/features/worker.md): some workers may get nothing.</summary>
+    private static readonly bool s_spread = !StartDefaults.IsGeneric;
+
     private readonly Lab _lab = new();
     private readonly LabNamespace _client, _router, _server;
     private Product? _product;
@@ -50,7 +53,7 @@ public sealed class WorkerTests : IDisposable
         _product!.AssertConserved();
         Assert.All(Workers(), w =>
         {
-            Assert.All(w.Ports, p => Assert.True(p.Rx > 500 && p.Forwarded == p.Rx && p.Tx > 500, $"worker {w.Id}, port {p.Ifname}: {p}"));
+            Assert.All(w.Ports, p => Assert.True(p.Forwarded == p.Rx && (!s_spread || (p.Rx > 500 && p.Tx > 500)), $"worker {w.Id}, port {p.Ifname}: {p}"));
             Assert.Equal((clientQueues + serverQueues) / 2 * 4096, w.Frames);
             Assert.Equal(0, w.Lost);
         });
@@ -119,7 +122,8 @@ public sealed class WorkerTests : IDisposable
         Worker[] before = Workers();
         Thread.Sleep(1000);
         Worker[] after = Workers();
-        Assert.All(after.Zip(before), w => Assert.All(w.First.Ports.Zip(w.Second.Ports), p => Assert.True(p.First.Forwarded > p.Second.Forwarded, $"worker {w.First.Id} forwards nothing from {p.First.Ifname}")));
+        Assert.True(after.SelectMany(w => w.Ports).Sum(p => (long)p.Forwarded) > before.SelectMany(w => w.Ports).Sum(p => (long)p.Forwarded), "it forwards nothing");
+        Assert.All(after.Zip(before), w => Assert.All(w.First.Ports.Zip(w.Second.Ports), p => Assert.True(!s_spread || p.First.Forwarded > p.Second.Forwarded, $"worker {w.First.Id} forwards nothing from {p.First.Ifname}")));
         foreach (BundleReport report in (ReadOnlySpan<BundleReport>)[there.Stop(), back.Stop()])
         {
             Assert.True(report.Missing < 400, report.ToString()); // 200 ms of 2,000 a second
