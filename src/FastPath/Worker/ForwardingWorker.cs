@@ -377,6 +377,7 @@ internal sealed unsafe class ForwardingWorker : IDisposable
                     rx->PuntLimited[reason]++;
                     rx->Dropped[(int)DropReason.PuntLimited]++;
                     _vector.Verdict[i] = (byte)Verdict.Drop;
+                    _vector.Reason[i] = (byte)DropReason.PuntLimited;
                     _free.Push(_vector.Frame[i]);
                 }
             }
