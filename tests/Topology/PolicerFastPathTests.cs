@@ -51,7 +51,7 @@ public sealed class PolicerFastPathTests(RouterLab lab) : TopologyTest(lab), ICl
     }
 
     /// <summary>
-    /// On fpn0's egress it polices exceptions before they cost Linux anything: no demotion, the other punts go on, what passes is
+    /// On fpn0's egress (with --punt tap its ingress) it polices exceptions before they cost Linux anything: no demotion, the other punts go on, what passes is
     /// still injected, and a drop is none to the worker.
     /// </summary>
     [Fact]
@@ -61,7 +61,8 @@ public sealed class PolicerFastPathTests(RouterLab lab) : TopologyTest(lab), ICl
         _ = Product;
         Router.Run("ip route replace 10.9.7.0/24 via 10.2.0.2 mtu 600"); // too long for it, and fragmented by Linux
         Product.WaitVerified(3);
-        Fpctl($"add --dev fpn0 --direction egress --rate 1 --burst {Burst} --per class --match ttl=1").MustSucceed();
+        string hook = StartDefaults.PuntsThroughTap ? "ingress" : "egress";
+        Fpctl($"add --dev fpn0 --direction {hook} --rate 1 --burst {Burst} --per class --match ttl=1").MustSucceed();
         Assert.Empty(Product.Status().Demotions);
         CounterReport before = Product.SettledTotal();
         ulong errors = Router.Snmp("Icmp", "OutTimeExcds") + Router.Snmp("Icmp", "OutRateLimitGlobal") + Router.Snmp("Icmp", "OutRateLimitHost");
