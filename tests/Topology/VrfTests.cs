@@ -45,6 +45,22 @@ public sealed class VrfTests(VrfLab lab) : IClassFixture<VrfLab>, IDisposable
     }
 
     [Fact]
+    public void ExplainAsksTheTablesAndTheKernelOfThePortsVrf()
+    {
+        (string port, string other) = (VrfLab.Port(lab.Red, "r0"), VrfLab.Port(lab.Red, "r1"));
+        JsonElement e = Product.Show($"explain --port {port} --src 10.1.0.2 --dst {RouterLab.Target}")[0];
+        Assert.Equal((port, other), (e.GetProperty("port").GetString(), e.GetProperty("out").GetString()));
+        Assert.True(e.GetProperty("agrees").GetBoolean());
+        lab.Red.Router.Run("ip route add blackhole 10.9.77.0/24");
+        Product.WaitVerified(5);
+        e = Product.Show($"explain --port {port} --src 10.1.0.2 --dst 10.9.77.1")[0];
+        Assert.Equal(("blackhole", true), (e.GetProperty("reason").GetString(), e.GetProperty("agrees").GetBoolean()));
+        e = Product.Show($"explain --vrf {lab.Blue.Router.Name} --src 10.1.0.2 --dst 10.9.77.1")[0];
+        Assert.Equal((VrfLab.Port(lab.Blue, "r0"), "forward"), (e.GetProperty("port").GetString(), e.GetProperty("verdict").GetString()));
+        lab.Red.Router.Run("ip route del blackhole 10.9.77.0/24");
+    }
+
+    [Fact]
     public void ExceptionsAreAnsweredInTheirOwnVrf()
     {
         _ = Product;

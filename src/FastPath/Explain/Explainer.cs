@@ -11,6 +11,9 @@ internal sealed unsafe class Explainer(FastPathEngine engine) : IDisposable
     /// <summary>A worker with nothing to do looks up every 8 ms.</summary>
     private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>They are in the reply, too.</summary>
+    private const int MaxBytes = 48 << 10;
+
     private DryRun? _run;
     private XdpTwin? _twin;
     private XdpShared? _twinOf;
@@ -26,9 +29,9 @@ internal sealed unsafe class Explainer(FastPathEngine engine) : IDisposable
                 Errno.ENODEV, $"port {p?.Configured.ToString() ?? $"{port}"}: there is no such port, or its interface is missing; `fpctl port show` lists the ports");
         }
 
-        if (frames.Count > DryRun.MaxFrames || frames.Any(f => f.IsEmpty || f.Length > DryRun.MaxFrame))
+        if (frames.Count > DryRun.MaxFrames || frames.Any(f => f.IsEmpty || f.Length > DryRun.MaxFrame) || frames.Sum(f => f.Length) > MaxBytes)
         {
-            throw new NetFpcRefusedException(Errno.EMSGSIZE, $"at most {DryRun.MaxFrames} frames of 1 to {DryRun.MaxFrame} bytes can be explained at once");
+            throw new NetFpcRefusedException(Errno.EMSGSIZE, $"at most {DryRun.MaxFrames} frames of 1 to {DryRun.MaxFrame} bytes, {MaxBytes} in all, can be explained at once");
         }
 
         DryRun run = RunFor(vrf);

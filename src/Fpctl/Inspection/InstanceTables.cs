@@ -165,6 +165,14 @@ internal sealed unsafe class InstanceTables(Func<string, SegmentKind, Segment?> 
     public PortState* Port(int port) =>
         FastPathStateSegment.Port(Get(SegmentNames.FastPathState, SegmentKind.FastPathState), port);
 
+    /// <summary>[VRF/]IF</summary>
+    public string PortName(uint port)
+    {
+        PortState* p = Port((int)port);
+        string vrf = p->Vrf.ToString();
+        return p->IsFree ? $"port {port}" : vrf.Length == 0 ? p->Name.ToString() : $"{vrf}/{p->Name}";
+    }
+
     public Segment? Worker(int id) => Find(SegmentNames.Worker(id), SegmentKind.Worker);
 
     /// <summary>The FIB entry that decides for an address: nexthop index and the length of the prefix it came from.</summary>

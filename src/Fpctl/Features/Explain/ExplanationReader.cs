@@ -12,7 +12,7 @@ namespace FastPathSync.Fpctl.Features.Explain;
 /// <summary>Names what an answer of the fast path is about, and puts the kernel's beside it.</summary>
 /// <param name="tables">Of the port's VRF.</param>
 /// <param name="kernel">null: not asked.</param>
-internal sealed unsafe class ExplanationReader(InstanceTables tables, KernelAnswers? kernel)
+internal sealed class ExplanationReader(InstanceTables tables, KernelAnswers? kernel)
 {
     private const PipelineNode AfterLookup4 = PipelineNode.Ipv4Forward, AfterLookup6 = PipelineNode.Ipv6Forward;
     private readonly Dictionary<(bool Ipv4, IpAddress Prefix, int Depth, int Nexthop, uint? Table), RouteView?> _routes = [];
@@ -50,7 +50,7 @@ internal sealed unsafe class ExplanationReader(InstanceTables tables, KernelAnsw
             {
                 Neighbour = new NeighbourReader(tables).Find(a.IfIndex, a.Address),
                 Lladdr = forward ? Ipv4Text.Mac(AdjacencyMac.Destination(in a)) : null,
-                Out = forward ? tables.Port((int)answer.TxPort)->Name.ToString() : null,
+                Out = forward ? tables.PortName(answer.TxPort) : null,
             };
         }
 

@@ -10,12 +10,7 @@ namespace FastPathSync.Fpctl.Features.Trace;
 internal sealed unsafe class TracedNames(InstanceTables home)
 {
     /// <summary>[VRF/]IF</summary>
-    public string Port(uint id)
-    {
-        PortState* p = home.Port((int)id);
-        string vrf = p->Vrf.ToString();
-        return p->IsFree ? $"port {id}" : vrf.Length == 0 ? p->Name.ToString() : $"{vrf}/{p->Name}";
-    }
+    public string Port(uint id) => home.PortName(id);
 
     /// <summary>What can be said beside a node's name; "": nothing.</summary>
     public string Detail(PipelineNode node, TracedPacket packet) => node switch
@@ -36,9 +31,9 @@ internal sealed unsafe class TracedNames(InstanceTables home)
     {
         PacketText text = PacketText.Of(packet.Frame.Span, (int)packet.Length);
         int depth = FibEntry.Depth(packet.Entry), nexthop = FibEntry.Nexthop(packet.Entry);
-        if (!text.IsIp || (packet.Entry == 0 && !text.IsIpv4))
+        if (!text.IsIp || (packet.Entry == 0 && (packet.NexthopWord == 0 || !text.IsIpv4)))
         {
-            return "";
+            return ""; // nothing was found; IPv4's default route is entry 0, too
         }
 
         FibKey prefix = text.IsIpv4 ? FibKey.Ipv4(text.Destination.V4).Prefix(depth) : new FibKey(text.Destination.High, text.Destination.Low).Prefix(depth);
