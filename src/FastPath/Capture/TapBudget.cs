@@ -3,13 +3,13 @@ using System.Diagnostics;
 namespace FastPathSync.FastPath.Capture;
 
 /// <summary>
-/// The time that a worker may spend on copies: all that it would have idled away, and a twentieth of the rest. So a capture takes
+/// The time that a worker may spend on copies: all that it would have idled away, and a fortieth of the rest. So a capture takes
 /// little from a worker that has its hands full, and is complete where it has not. Only a worker that copies reads the clock.
 /// </summary>
 internal struct TapBudget
 {
     /// <summary>Of the time that isn't idle, one part in so many.</summary>
-    private const long BusyShare = 20;
+    private const long BusyShare = 40;
 
     private static readonly long s_most = Stopwatch.Frequency / 200; // 5 ms
 

@@ -80,8 +80,9 @@ internal sealed record GraphSnapshot
 
         nodes.Add(new GraphNode(Transmit, total is null ? null : total.Forwarded + total.Dropped[(int)DropReason.TxRingFull]));
         AddDrop(Transmit, DropReason.TxRingFull);
-        nodes.Add(new GraphNode(Punt, total is null ? null : Counters.Total(total.Punted) + total.Dropped[(int)DropReason.PuntOverrun]));
+        nodes.Add(new GraphNode(Punt, total is null ? null : Counters.Total(total.Punted) + total.Dropped[(int)DropReason.PuntLimited] + total.Dropped[(int)DropReason.PuntOverrun]));
         edges.Add(new GraphEdge(Punt, Linux, null, total is null ? null : Counters.Total(total.Punted)));
+        AddDrop(Punt, DropReason.PuntLimited);
         AddDrop(Punt, DropReason.PuntOverrun);
         return new GraphSnapshot { Nodes = nodes, Edges = edges };
 
