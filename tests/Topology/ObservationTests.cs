@@ -271,7 +271,7 @@ public sealed class ObservationTests(ObservationLab lab) : TopologyTest(lab), IC
         Thread.Sleep(300);
         if (!capture.HasExited)
         {
-            capture.Signal(2);
+            capture.Signal(15); // SIGINT is ignored by what a shell has started in the background
         }
 
         Wait.Until(() => capture.HasExited, TimeSpan.FromSeconds(5), "the capture ends");
