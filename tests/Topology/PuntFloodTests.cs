@@ -49,13 +49,13 @@ public sealed class PuntFloodTests(PuntFloodTests.RoutingLab lab) : TopologyTest
             }
         }
 
-        /// <summary>A session is given up after three seconds of silence.</summary>
+        /// <summary>A session is given up after three (BGP) or four seconds of silence, the usual multiples of how often it is heard.</summary>
         private static string Configuration(string device, string own, string peer, int ownAs, int peerAs) => string.Create(CultureInfo.InvariantCulture, $"""
             interface {device}
              ip ospf area 0
              ip ospf network point-to-point
              ip ospf hello-interval 1
-             ip ospf dead-interval 3
+             ip ospf dead-interval 4
             router ospf
              ospf router-id {own}
             router bgp {ownAs}
