@@ -92,7 +92,7 @@ public sealed class PuntFloodTests(PuntFloodTests.RoutingLab lab) : TopologyTest
 
         if (Environment.GetEnvironmentVariable(ReportVariable) is string file)
         {
-            File.WriteAllText(file, report.ToString());
+            File.WriteAllText(file, $"{report}\n{string.Concat(wrong.Select(w => $"- {w}\n"))}");
         }
 
         Assert.True(wrong.Count == 0, $"{string.Join('\n', wrong)}\n{report}");
