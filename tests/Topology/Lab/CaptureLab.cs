@@ -72,10 +72,7 @@ public class CaptureLab : RouterLab
         {
             foreach (LabNamespace ns in (LabNamespace[])[Client, Router, Server])
             {
-                ns.Sysctl(
-                    ("net.ipv6.conf.default.accept_dad", "0"), ("net.ipv6.conf.all.accept_dad", "0"), ("net.ipv6.conf.default.disable_ipv6", "0"),
-                    ("net.ipv6.conf.all.disable_ipv6", "0"), ("net.ipv6.icmp.ratelimit", "0"), ("net.ipv4.icmp_ratelimit", "0"),
-                    ("net.ipv4.icmp_msgs_per_sec", "1000000"), ("net.ipv4.icmp_msgs_burst", "1000000"));
+                RouterLab.EnableIpv6WithoutRationing(ns);
             }
 
             Router.Sysctl(("net.ipv6.conf.all.forwarding", "1"));

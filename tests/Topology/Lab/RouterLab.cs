@@ -100,6 +100,12 @@ public class RouterLab : IDisposable
         Reach(Router, "10.3.0.2");
     }
 
+    /// <summary>An IPv6 address is of use at once; answers to errors are not rationed.</summary>
+    public static void EnableIpv6WithoutRationing(LabNamespace ns) => ns.Sysctl(
+        ("net.ipv6.conf.default.accept_dad", "0"), ("net.ipv6.conf.all.accept_dad", "0"), ("net.ipv6.conf.default.disable_ipv6", "0"),
+        ("net.ipv6.conf.all.disable_ipv6", "0"), ("net.ipv6.icmp.ratelimit", "0"), ("net.ipv4.icmp_ratelimit", "0"),
+        ("net.ipv4.icmp_msgs_per_sec", "1000000"), ("net.ipv4.icmp_msgs_burst", "1000000"));
+
     /// <summary>On a busy machine an answer may come too late for the first question.</summary>
     protected static void Reach(LabNamespace from, string address) =>
         Wait.Until(() => from.Try($"ping -q -c 1 -W 2 {address}").Ok, TimeSpan.FromSeconds(10), $"{from.Name} reaches {address}");

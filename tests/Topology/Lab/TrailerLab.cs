@@ -52,10 +52,7 @@ public sealed class TrailerLab : IDisposable
         {
             foreach (LabNamespace ns in (LabNamespace[])[Blue.Client, Blue.Router, Blue.Server])
             {
-                ns.Sysctl(
-                    ("net.ipv6.conf.default.accept_dad", "0"), ("net.ipv6.conf.all.accept_dad", "0"), ("net.ipv6.conf.default.disable_ipv6", "0"),
-                    ("net.ipv6.conf.all.disable_ipv6", "0"), ("net.ipv6.icmp.ratelimit", "0"), ("net.ipv4.icmp_ratelimit", "0"),
-                    ("net.ipv4.icmp_msgs_per_sec", "1000000"), ("net.ipv4.icmp_msgs_burst", "1000000"));
+                RouterLab.EnableIpv6WithoutRationing(ns);
             }
 
             // Who doesn't answer is given up quickly.

@@ -1,6 +1,7 @@
 using System.Net;
 using FastPathSync.Bpf;
 using FastPathSync.Linux;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Policer;
 
@@ -36,7 +37,7 @@ internal static class PolicerReader
 
     /// <summary>What the bucket of such a window holds: bpf/policer.bpf.c has the formula.</summary>
     public static uint Tokens(in PolicerConstants c, long start, long now) =>
-        now < start ? 0 : (uint)Math.Min(c.Burst, ((now - start) / c.TokenNs) + 1);
+        (uint)TokenBucket.Held(now, start, c.TokenNs, c.Burst);
 
     private static PolicerFlowView View(in PolicerConstants constants, PolicerKey key, in PolicerFlow f, long now) => new()
     {

@@ -1,6 +1,6 @@
-using System.Globalization;
 using FastPathSync.Bpf;
 using FastPathSync.Fpctl.Cli;
+using FastPathSync.SharedMemory.Tables;
 
 namespace FastPathSync.Fpctl.Features.Policer;
 
@@ -12,23 +12,17 @@ internal readonly record struct PolicerSettings(uint Rate, uint Burst, PolicerPe
 
     public const uint MostBurst = 1_000_000, FewestFlows = 64, MostFlows = 16 << 20;
 
-    private const long NanosecondsPerSecond = 1_000_000_000;
-
     /// <summary>T = 1/Q</summary>
-    public long TokenNs => (NanosecondsPerSecond + Rate - 1) / Rate;
+    public long TokenNs => TokenBucket.Token(Rate);
 
     /// <summary>L = (B - 1) x T</summary>
-    public long WindowNs => (Burst - 1) * TokenNs;
+    public long WindowNs => TokenBucket.Window(Rate, Burst);
 
     /// <summary>"100", "100/s", "20k", "20k/s"</summary>
-    public static uint ParseRate(string text)
-    {
-        string number = text.EndsWith("/s", StringComparison.Ordinal) ? text[..^2] : text;
-        uint unit = number.EndsWith('k') ? 1000u : 1u;
-        return uint.TryParse(unit == 1 ? number : number[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out uint n) && n > 0 && n <= MostRate / unit
-            ? n * unit
+    public static uint ParseRate(string text) =>
+        TokenBucket.TryParseRate(text, MostRate, out uint rate)
+            ? rate
             : throw new CliError($"--rate {text}: not a rate; give packets per second from 1 to {MostRate}, such as 100, 100/s or 20k", CliError.Usage);
-    }
 
     public static uint CheckBurst(int burst) =>
         burst is >= 1 and <= (int)MostBurst ? (uint)burst : throw new CliError($"--burst {burst}: give the packets that may come at once, 1 to {MostBurst}", CliError.Usage);

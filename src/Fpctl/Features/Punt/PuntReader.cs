@@ -23,7 +23,7 @@ internal static unsafe class PuntReader
                 Rate = limited ? l.Rate : null,
                 Burst = limited ? l.Burst : null,
                 Default = l.Chosen == 0,
-                Tokens = limited ? Tokens(in l, (long)MonotonicClock.Nanoseconds) : null,
+                Tokens = limited ? TokenBucket.Held((long)MonotonicClock.Nanoseconds, l.Start, l.Token, l.Burst) : null,
                 Punted = total.Punted[(int)r],
                 Limited = total.PuntLimited[(int)r],
             });
@@ -31,6 +31,4 @@ internal static unsafe class PuntReader
 
         return views;
     }
-
-    private static long Tokens(in PuntLimit l, long now) => now < l.Start ? 0 : Math.Min(l.Burst, ((now - l.Start) / l.Token) + 1);
 }

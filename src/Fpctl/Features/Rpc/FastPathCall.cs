@@ -46,6 +46,10 @@ internal static class FastPathCall
         {
             throw new CliError($"instance '{context.Instance}': the fast path process did not answer within {s_timeout.TotalSeconds:0} s; is it halted? see `fpctl status`");
         }
+        catch (LinuxException e) when (e.ErrorNumber is Errno.ECONNRESET or Errno.EPIPE)
+        {
+            throw new CliError($"instance '{context.Instance}': the fast path process has just ended; it is started anew within a second, then try again");
+        }
         catch (LinuxException e) when (e.ErrorNumber is Errno.ENOENT or Errno.ECONNREFUSED or EADDRNOTAVAIL)
         {
             throw File.Exists(context.Instance.SupervisorSocket)

@@ -22,11 +22,9 @@ public readonly record struct PuntLimitSetting(uint Rate, uint Burst)
 
     public static PuntLimitSetting Unlimited => default;
 
-    /// <summary>T, rounded up to whole ns.</summary>
-    public long Token => Rate == 0 ? 0 : (1_000_000_000L + Rate - 1) / Rate;
+    public long Token => TokenBucket.Token(Rate);
 
-    /// <summary>L</summary>
-    public long Window => Rate == 0 ? 0 : (Burst - 1) * Token;
+    public long Window => TokenBucket.Window(Rate, Burst);
 
     /// <summary>In force when nobody says otherwise.</summary>
     public static PuntLimitSetting Default(PuntReason reason) => WithBurst(reason is
@@ -68,10 +66,8 @@ public readonly record struct PuntLimitSetting(uint Rate, uint Burst)
             return null;
         }
 
-        string number = text.EndsWith("/s", StringComparison.Ordinal) ? text[..^2] : text;
-        uint unit = number.EndsWith('k') ? 1000u : 1u;
         return text == NoLimit ? 0u
-            : uint.TryParse(unit == 1 ? number : number[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out uint n) && n > 0 && n <= MostRate / unit ? n * unit
+            : TokenBucket.TryParseRate(text, MostRate, out uint rate) ? rate
             : throw new FormatException($"'{text}' is no rate; give packets per second from 1 to {MostRate} (100, 100/s, 20k), '{NoLimit}' or '{DefaultLimit}'");
     }
 
