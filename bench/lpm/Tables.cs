@@ -198,9 +198,10 @@ internal sealed unsafe class TrieTable : Table
 
     private void ReadKeys(byte* from, FibKey* keys)
     {
+        bool ipv6 = Set.IsIpv6;
         for (int k = 0; k < Burst; k++)
         {
-            keys[k] = Set.IsIpv6 ? FibKey.Ipv6(from + (k * 16)) : FibKey.Ipv4(((uint*)from)[k]);
+            keys[k] = ipv6 ? FibKey.Ipv6(from + (k * 16)) : FibKey.Ipv4(((uint*)from)[k]);
         }
     }
 

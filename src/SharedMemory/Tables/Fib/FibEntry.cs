@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace FastPathSync.SharedMemory.Tables;
 
@@ -39,8 +40,8 @@ public readonly record struct FibKey(ulong High, ulong Low)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static unsafe FibKey Ipv6(byte* address)
     {
-        ulong high = Unsafe.ReadUnaligned<ulong>(address), low = Unsafe.ReadUnaligned<ulong>(address + 8);
-        return BitConverter.IsLittleEndian ? new FibKey(BinaryPrimitives.ReverseEndianness(high), BinaryPrimitives.ReverseEndianness(low)) : new FibKey(high, low);
+        Vector128<byte> key = Vector128.Shuffle(Vector128.Load(address), Vector128.Create((byte)7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8));
+        return Unsafe.BitCast<Vector128<byte>, FibKey>(key);
     }
 
     /// <summary>The first <paramref name="length"/> bits; the others zero.</summary>

@@ -16,6 +16,9 @@ internal static unsafe class FibTrieBatch
 {
     private const int Size = FibTrieReader.BatchSize;
 
+    /// <summary>From a block's address into the next cache line, unless the block begins a line: most nodes fit in there then.</summary>
+    private const int NextLine = 56;
+
     /// <summary>For the 6 bits v of a key: the places in a node's prefix bitmap of all prefixes that cover v.</summary>
     public static readonly ulong* Covering = MakeCovering();
 
@@ -23,7 +26,6 @@ internal static unsafe class FibTrieBatch
     public static void Lookup(byte* units, FibRoot* root, FibKey* keys, uint* entries, int count)
     {
         State s;
-        Unsafe.InitBlockUnaligned(&s, 0, State.Cleared);
         uint top = Volatile.Read(ref root->Child);
         int n;
         if ((top & FibTrieSegment.ArrayFlag) != 0)
@@ -37,15 +39,13 @@ internal static unsafe class FibTrieBatch
             bool leaf = (top & FibTrieSegment.LeafFlag) != 0;
             for (int i = 0; i < count; i++)
             {
-                s.At[i] = leaf ? 0 : top;
-                s.Leaf[(2 * i) + 1] = leaf ? top : 0;
-                s.Bits[i] = keys[i].High >> -FibTrieSegment.FirstLevel;
+                s.Row(i)->Begin(0, leaf ? top : 0, leaf ? 0 : top, keys[i].High >> -FibTrieSegment.FirstLevel);
             }
 
             n = FirstNodes(units, keys, count, &s);
             for (int i = 0; i < count; i++)
             {
-                s.Bits[i] = keys[i].High << (FibTrieSegment.FirstLevel + FibTrieSegment.Stride);
+                s.Row(i)->Bits = keys[i].High << (FibTrieSegment.FirstLevel + FibTrieSegment.Stride);
             }
         }
 
@@ -69,22 +69,22 @@ internal static unsafe class FibTrieBatch
             int end = count & ~3;
             for (; i < end; i += 4)
             {
-                FourInTop(units, slots, bits, keys + i, i, s);
+                FourInTop(units, slots, bits, keys + i, s->Row(i));
             }
 
             for (i = 0; i < end; i += 4)
             {
-                FourInSecond(units, i, s);
+                FourInSecond(units, s->Row(i));
             }
         }
 
         for (; i < count; i++)
         {
-            OneInArrays(units, slots, bits, keys[i].High, i, s);
+            OneInArrays(units, slots, bits, keys[i].High, s->Row(i));
         }
     }
 
-    private static void OneInArrays(byte* units, ulong* slots, int bits, ulong key, int i, State* s)
+    private static void OneInArrays(byte* units, ulong* slots, int bits, ulong key, Row* row)
     {
         ulong slot = Volatile.Read(ref slots[key >> (64 - bits)]), above = slot;
         key <<= bits;
@@ -95,15 +95,12 @@ internal static unsafe class FibTrieBatch
         }
 
         bool leaf = ((uint)slot & FibTrieSegment.LeafFlag) != 0;
-        s->Entry[(2 * i) + 1] = (uint)((slot >> 32 != 0 ? slot : above) >> 32);
-        s->Leaf[(2 * i) + 1] = leaf ? (uint)slot : 0;
-        s->At[i] = leaf ? 0 : (uint)slot;
-        s->Bits[i] = key;
+        row->Begin((uint)((slot >> 32 != 0 ? slot : above) >> 32), leaf ? (uint)slot : 0, leaf ? 0 : (uint)slot, key);
     }
 
-    /// <summary>The same for keys i to i + 3, in two passes: the first prefetches what the second reads.</summary>
+    /// <summary>The same for four keys, in two passes: the first prefetches what the second reads.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void FourInTop(byte* units, ulong* slots, int bits, FibKey* keys, int i, State* s)
+    private static void FourInTop(byte* units, ulong* slots, int bits, FibKey* keys, Row* row)
     {
         // {high, low} twice in each: the high ones come out as 0, 2, 1, 3.
         Vector256<ulong> two = Vector256.Load((ulong*)keys), other = Vector256.Load((ulong*)(keys + 2));
@@ -111,17 +108,17 @@ internal static unsafe class FibTrieBatch
         Vector256<ulong> slot = Avx2.GatherVector256(slots, (key >>> (64 - bits)).AsInt64(), sizeof(ulong));
         key <<= bits;
         Vector256<ulong> second = (slot & Vector256.Create((ulong)FibTrieSegment.OffsetMask)) + ((key >>> (64 - FibTrieSegment.SecondBits)) << 3);
-        slot.Store(s->Slot + i);
-        second.Store(s->At + i);
-        key.Store(s->Bits + i);
-        Prefetch(units, s->At + i);
+        slot.Store(&row->Slot);
+        second.Store(&row->At);
+        key.Store(&row->Bits);
+        Prefetch(units, &row->At);
     }
 
     /// <summary>A slot is {child, entry}: what is wanted of it stays in the half where it stands.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void FourInSecond(byte* units, int i, State* s)
+    private static void FourInSecond(byte* units, Row* row)
     {
-        Vector256<ulong> slot = Vector256.Load(s->Slot + i), above = slot, second = Vector256.Load(s->At + i), key = Vector256.Load(s->Bits + i);
+        Vector256<ulong> slot = Vector256.Load(&row->Slot), above = slot, second = Vector256.Load(&row->At), key = Vector256.Load(&row->Bits);
         Vector256<ulong> array = Vector256<ulong>.Zero - ((slot >>> 1) & Vector256<ulong>.One);
         slot = Avx2.GatherMaskVector256(slot, (ulong*)units, second.AsInt64(), array, 1);
         key = Vector256.ConditionalSelect(array, key << FibTrieSegment.SecondBits, key);
@@ -129,12 +126,14 @@ internal static unsafe class FibTrieBatch
         Vector256<ulong> entries = Vector256.Create(0xffff_ffff_0000_0000), leaf = Vector256<ulong>.Zero - (slot & Vector256<ulong>.One);
         Vector256<ulong> entry = slot & entries, child = slot & ~entries;
         entry |= above & entries & Vector256.Equals(entry, Vector256<ulong>.Zero);
-        entry.Store((ulong*)s->Entry + i);
-        ((child & leaf) << 32).Store((ulong*)s->Leaf + i);
-        key.Store(s->Bits + i);
-        child.Store(s->At + i);
-        Prefetch(units, s->At + i);
-        (child & ~leaf).Store(s->At + i);
+        entry.Store((ulong*)&row->Entry);
+        ((child & leaf) << 32).Store((ulong*)&row->Leaf);
+        Vector256<ulong>.Zero.Store((ulong*)&row->Best);
+        key.Store(&row->Bits);
+        child.Store(&row->At);
+        Prefetch(units, &row->At);
+        Prefetch(units + NextLine, &row->At);
+        (child & ~leaf).Store(&row->At);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -153,7 +152,7 @@ internal static unsafe class FibTrieBatch
         int n = 0;
         for (int i = 0; i < count; i++)
         {
-            uint goesOn = Step(units, keys, i, s);
+            uint goesOn = Step(units, keys + i, s->Row(i));
             s->List[n] = (byte)i;
             n += (int)goesOn;
         }
@@ -167,7 +166,7 @@ internal static unsafe class FibTrieBatch
         for (int j = 0; j < count; j++)
         {
             int i = s->List[j];
-            uint goesOn = Step(units, keys, i, s);
+            uint goesOn = Step(units, keys + i, s->Row(i));
             s->List[n] = (byte)i;
             n += (int)goesOn;
         }
@@ -177,25 +176,25 @@ internal static unsafe class FibTrieBatch
 
     /// <returns>1 if the key is at a further node then.</returns>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint Step(byte* units, FibKey* keys, int i, State* s)
+    private static uint Step(byte* units, FibKey* key, Row* row)
     {
-        uint at = (uint)s->At[i];
+        uint at = row->Node;
         byte* node = units + at;
-        ulong children = ((ulong*)node)[0], prefixes = ((ulong*)node)[1], bits = s->Bits[i];
+        ulong children = ((ulong*)node)[0], prefixes = ((ulong*)node)[1], bits = row->Bits;
         if ((long)prefixes < 0)
         {
-            bits = s->Windows[i]++ == 0 ? (keys[i].High << 61) | (keys[i].Low >> 3) : keys[i].Low << 57;
+            bits = row->Window++ == 0 ? (key->High << 61) | (key->Low >> 3) : key->Low << 57;
         }
 
-        int v = (int)(bits >> (64 - FibTrieSegment.Stride));
-        s->Bits[i] = bits << FibTrieSegment.Stride;
-        s->Best[(2 * i) + One((prefixes & Covering[v]) != 0)] = (at << 2) | (uint)v;
-        uint goesOn = (uint)(children >> v) & 1;
+        ulong v = bits >> (64 - FibTrieSegment.Stride);
+        row->Bits = bits << FibTrieSegment.Stride;
+        row->Best.Set((prefixes & Covering[v]) != 0, (at << 2) | (uint)v);
+        uint goesOn = (uint)(children >> (int)v) & 1;
         uint child = Volatile.Read(ref FibTrieReader.ChildrenOf(node)[Below(children, v)]) & (0 - goesOn);
         Sse.Prefetch0(units + child);
         uint isLeaf = child & FibTrieSegment.LeafFlag;
-        s->Leaf[(2 * i) + (int)isLeaf] = child;
-        s->At[i] = child;
+        row->Leaf.Set(isLeaf != 0, child);
+        row->Node = child;
         return goesOn ^ isLeaf;
     }
 
@@ -206,10 +205,11 @@ internal static unsafe class FibTrieBatch
         int n = 0;
         for (int i = 0; i < count; i++)
         {
-            byte* leaf = units + (s->Leaf[(2 * i) + 1] & FibTrieSegment.OffsetMask);
+            Row* row = s->Row(i);
+            byte* leaf = units + (row->Leaf.Last & FibTrieSegment.OffsetMask);
             bool covers = FibTrieReader.LeafCovers(leaf, keys[i].High, keys[i].Low, out uint entry);
             int yes = One(covers) & One(entry != 0);
-            uint above = s->Entry[(2 * i) + 1];
+            uint above = row->Entry.Last;
             entries[i] = above ^ ((entry ^ above) & (uint)-yes);
             s->List[n] = (byte)i;
             n += yes ^ 1;
@@ -224,7 +224,7 @@ internal static unsafe class FibTrieBatch
         for (int j = 0; j < count; j++)
         {
             int i = s->List[j];
-            uint best = s->Best[(2 * i) + 1];
+            uint best = s->Row(i)->Best.Last;
             byte* node = units + ((best & ~63u) >> 2);
             uint entry = Volatile.Read(ref *FibTrieReader.EntryOf(node, ((ulong*)node)[0], ((ulong*)node)[1], (int)best & 63));
             entries[i] ^= (entry ^ entries[i]) & (uint)-One(best != 0);
@@ -250,8 +250,8 @@ internal static unsafe class FibTrieBatch
 
     /// <summary>How many bits below bit v are set.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static int Below(ulong bitmap, int v) =>
-        BitOperations.PopCount(Bmi2.X64.IsSupported ? Bmi2.X64.ZeroHighBits(bitmap, (ulong)v) : bitmap & ((1ul << v) - 1));
+    private static ulong Below(ulong bitmap, ulong v) =>
+        (ulong)BitOperations.PopCount(Bmi2.X64.IsSupported ? Bmi2.X64.ZeroHighBits(bitmap, v) : bitmap & ((1ul << (int)v) - 1));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static int One(bool condition) => Unsafe.BitCast<bool, byte>(condition);
@@ -271,20 +271,67 @@ internal static unsafe class FibTrieBatch
         return covering;
     }
 
-    /// <summary>What is known of each key of the batch.</summary>
+    /// <summary>
+    /// What is known of each key of the batch. A key's row begins 8 bytes behind the row before, and what it holds is a column apart: so
+    /// what four neighbours hold is one vector, and what one holds stands at constant distances from one address.
+    /// </summary>
     private struct State
     {
-        public const uint Cleared = (3 * 8 * Size) + Size;
+        private const int Columns = 5;
 
-        // Pairs, of which the second counts: the entry that the arrays have for it, the leaf that it came to, and
-        // the last node (its offset × 4, + the digit) that had a prefix over it.
-        public fixed uint Entry[2 * Size];
-        public fixed uint Leaf[2 * Size];
-        public fixed uint Best[2 * Size];
-        public fixed byte Windows[Size];  // how often the digits have gone on to the next 64 bits
-        public fixed ulong At[Size];      // the node that it is at
-        public fixed ulong Slot[Size];    // its slot of the top array
-        public fixed ulong Bits[Size];    // what is left of the key, the next digit first
+        public fixed ulong Rows[Columns * Size];
         public fixed byte List[Size + 8]; // which keys are still under way
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Row* Row(int i) => (Row*)((ulong*)Unsafe.AsPointer(ref this) + i);
+    }
+
+    [StructLayout(LayoutKind.Explicit)]
+    private struct Row
+    {
+        private const int Column = sizeof(ulong) * Size;
+
+        [FieldOffset(0)]
+        public ulong At;     // of the second array's slot, then of the node that the key is at
+
+        [FieldOffset(0)]
+        public uint Node;
+
+        [FieldOffset(sizeof(uint))]
+        public uint Window;  // how often the digits have gone on to the next 64 bits
+
+        [FieldOffset(Column)]
+        public ulong Bits;   // what is left of the key, the next digit first
+
+        [FieldOffset(2 * Column)]
+        public Pair Entry;   // the entry that the arrays have for it
+
+        [FieldOffset(3 * Column)]
+        public ulong Slot;   // its slot of the top array
+
+        [FieldOffset(3 * Column)]
+        public Pair Leaf;    // the leaf that it came to
+
+        [FieldOffset(4 * Column)]
+        public Pair Best;    // the last node (its offset × 4, + the digit) that had a prefix over it
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Begin(uint entry, uint leaf, uint node, ulong bits)
+        {
+            At = node;
+            Bits = bits;
+            Entry.Last = entry;
+            Leaf.Last = leaf;
+            Best.Last = 0;
+        }
+    }
+
+    /// <summary>Void takes what doesn't count.</summary>
+    private struct Pair
+    {
+        public uint Void, Last;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Set(bool counts, uint value) => ((uint*)Unsafe.AsPointer(ref this))[(nuint)One(counts)] = value;
     }
 }
