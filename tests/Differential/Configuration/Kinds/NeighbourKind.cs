@@ -1,6 +1,8 @@
+using System.Net;
+
 namespace FastPathSync.Differential;
 
-/// <summary>Neighbours that somebody has entered: permanent or not, with MAC addresses that no host would have answered with.</summary>
+/// <summary>Neighbours that somebody has entered: with MAC addresses that no host would have answered with, if they stay.</summary>
 internal sealed class NeighbourKind(Family family) : ObjectKind
 {
     public override string Name => $"neighbour{family.Suffix}";
@@ -31,6 +33,12 @@ internal sealed class NeighbourKind(Family family) : ObjectKind
             _ => family.LiveHost(port, dice),
         };
         string mac = $"02:0a:00:00:{port:x2}:{dice.Between(1, 250):x2}", state = dice.Pick("permanent", "permanent", "permanent", "noarp", "reachable");
+        if (state == "reachable" && Hosts.Answers(IPAddress.Parse(address).GetAddressBytes()))
+        {
+            // The two kernels may learn the host's own at different moments.
+            mac = Hosts.Text(Hosts.MacOf(address));
+        }
+
         return new ConfigurationObject(
             Name,
             $"{Name} {address} p{port}",
