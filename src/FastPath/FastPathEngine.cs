@@ -159,11 +159,16 @@ internal sealed unsafe class FastPathEngine : IDisposable
     }
 
     /// <summary>
-    /// What the XDP program lets through to workers: nothing while the port's packets are Linux's, or the tables don't say yet what
+    /// What the XDP program lets through to workers: nothing while ports are paused, the port's packets are Linux's, or the tables don't say yet what
     /// holds for it.
     /// </summary>
     public Admission Admission(Port p)
     {
+        if (Ports.Paused)
+        {
+            return new Admission(0);
+        }
+
         VrfState* v = p.Vrf!.Segments.State;
         Families passed = v->PassAll | (Families)Volatile.Read(ref v->IngressPass[p.Id]);
         if (FibTrieSegment.Reader(p.Vrf.Segments.FibTrie).Find(FibFamily.Ipv6, FibRoot.MainTable) < 0)

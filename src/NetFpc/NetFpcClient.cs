@@ -51,6 +51,11 @@ public sealed class NetFpcClient(string socketPath, TimeSpan timeout) : IDisposa
     public PortInfo SetPortPromiscuous(uint port, bool on) =>
         Call(NetFpcCall.SetPortPromiscuous, new SetPortPromiscuous { Port = port, On = on }, PortInfo.Parser, $"port {port}");
 
+    /// <param name="port">PortId.</param>
+    /// <param name="workers">By receive queue.</param>
+    public PortInfo SetPortWorkers(uint port, IEnumerable<uint> workers) =>
+        Call(NetFpcCall.SetPortWorkers, new SetPortWorkers { Port = port, Workers = { workers } }, PortInfo.Parser, $"port {port}");
+
     /// <param name="reason">A PuntReason; null: all.</param>
     /// <param name="rate">Packets per second; 0: no limit; null: the default.</param>
     /// <param name="burst">Null: a tenth of a second's packets.</param>

@@ -14,6 +14,7 @@ public enum NetFpcCall : ushort
     ListPorts = 6,
     SetPortPromiscuous = 7,
     SetPuntLimit = 8,
+    SetPortWorkers = 9,
     Explain = 16,
     StartTrace = 17,
     PollTrace = 18,

@@ -23,6 +23,8 @@ public interface INetFpcService
 
     PortInfo SetPortPromiscuous(SetPortPromiscuous request);
 
+    PortInfo SetPortWorkers(SetPortWorkers request);
+
     SetPuntLimitReply SetPuntLimit(SetPuntLimit request);
 }
 
@@ -125,6 +127,7 @@ public sealed class NetFpcServer : IDisposable
                 NetFpcCall.DeletePort => _service.DeletePort(DeletePort.Parser.ParseFrom(body)),
                 NetFpcCall.ListPorts => _service.ListPorts(ListPorts.Parser.ParseFrom(body)),
                 NetFpcCall.SetPortPromiscuous => _service.SetPortPromiscuous(SetPortPromiscuous.Parser.ParseFrom(body)),
+                NetFpcCall.SetPortWorkers => _service.SetPortWorkers(SetPortWorkers.Parser.ParseFrom(body)),
                 NetFpcCall.SetPuntLimit => _service.SetPuntLimit(SetPuntLimit.Parser.ParseFrom(body)),
                 NetFpcCall.Explain => _packets.Explain(Explain.Parser.ParseFrom(body)),
                 NetFpcCall.StartTrace => _packets.StartTrace(StartTrace.Parser.ParseFrom(body)),

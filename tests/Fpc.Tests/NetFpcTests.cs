@@ -106,6 +106,8 @@ public sealed class NetFpcTests : IDisposable
 
         public DeletePortReply DeletePort(DeletePort request) => new();
 
+        public PortInfo SetPortWorkers(SetPortWorkers request) => new() { Port = request.Port, Workers = { request.Workers } };
+
         public PortInfo SetPortPromiscuous(SetPortPromiscuous request) => new() { Port = request.Port, Promiscuous = request.On };
 
         public SetPuntLimitReply SetPuntLimit(SetPuntLimit request) => new();

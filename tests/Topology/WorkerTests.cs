@@ -72,7 +72,7 @@ public sealed class WorkerTests : IDisposable
         Assert.False(refused.Ok, "the kernel took a queue away that has a socket");
         _router.Run("ethtool -L r0 rx 4 tx 4");
         _client.Run("ethtool -L c0 rx 4 tx 4");
-        Wait.Until(() => Served().SequenceEqual([0, 1, 0, 1]), TimeSpan.FromSeconds(3), "four queues are served, by turns");
+        Wait.Until(() => Served("r0").SequenceEqual([0, 1, 0, 1]), TimeSpan.FromSeconds(3), "four queues are served, by turns");
         Thread.Sleep(300);
         others.Stop();
         ulong unserved = _product.SettledTotal().PassedBy("no-socket");
@@ -80,8 +80,59 @@ public sealed class WorkerTests : IDisposable
         Assert.True(there is { Missing: 0 } && back is { Missing: 0 }, $"there: {there}; back: {back}");
         Assert.Equal(unserved, _product.SettledTotal().PassedBy("no-socket"));
         _product.AssertConserved();
+    }
 
-        int[] Served() => [.. _product.Show("rpc queues r0").GetProperty("workers").EnumerateArray().Select(w => w.GetInt32())];
+    [Fact]
+    public void QueuesGoToOtherWorkersUnderTrafficAndStayThereAfterAKill()
+    {
+        Start(4, 2, "--workers 2");
+        using FlowBundle there = FlowBundle.Start(_client, _server, "10.2.0.2", 5304, flows: 32, rate: 4_000);
+        using FlowBundle back = FlowBundle.Start(_server, _client, "10.1.0.2", 5304, flows: 32, rate: 4_000);
+        Thread.Sleep(200);
+        foreach ((string port, string workers) in (ReadOnlySpan<(string, string)>)[("r1", "1,0"), ("r0", "1,1,1,0"), ("r0", "0,0,1,1"), ("r1", "1,0"), ("r1", "0,1"), ("r1", "1,0")])
+        {
+            Assert.Equal(workers, string.Join(',', Served(port, workers)));
+            Thread.Sleep(100);
+        }
+
+        // Queues 2 and 3 of r0 are worker 1's alone.
+        Worker[] before = Workers();
+        Thread.Sleep(500);
+        Worker[] after = Workers();
+        Assert.All(after.Zip(before), w => Assert.True(!s_spread || w.First.Ports.Zip(w.Second.Ports).All(p => p.First.Rx > p.Second.Rx && p.First.Tx > p.Second.Tx), $"worker {w.First.Id} has nothing to do: {w.First}"));
+        BundleReport report = there.Stop(), other = back.Stop();
+        Assert.True(report is { Missing: 0 } && other is { Missing: 0 }, $"there: {report}; back: {other}");
+        Assert.Equal(0ul, _product!.SettledTotal().PassedBy("no-socket"));
+        _product.AssertConserved();
+
+        int pid = _product.PidOf("fastpath");
+        LinuxException.ThrowIfNegative(Libc.kill(pid, Libc.SIGKILL), "kill", $"pid {pid}");
+        Wait.Until(() => _product.Status() is { State: "healthy" } s && s.Daemons.Any(d => d.Name == "fastpath" && d.Pid != pid && d.Pid != 0), TimeSpan.FromSeconds(5), "a new fast path is healthy");
+        Assert.Equal("0,0,1,1 1,0", $"{string.Join(',', Served("r0"))} {string.Join(',', Served("r1"))}");
+        (report, other) = BothWays(seconds: 1, rate: 4_000);
+        Assert.True(report is { Missing: 0 } && other is { Missing: 0 }, $"there: {report}; back: {other}");
+        _product.AssertConserved();
+    }
+
+    [Fact]
+    public void QueuesThatCannotGoStayWhereTheyAre()
+    {
+        Start(2, 2, "--workers 2");
+        foreach ((string arguments, int exitCode, string expected) in (ReadOnlySpan<(string, int, string)>)
+        [
+            ("r0 0", 1, "port r0 has 2 receive queues, and 1 workers are named; name one for each queue, in their order"),
+            ("r0 0,1,0", 1, "port r0 has 2 receive queues, and 3 workers are named"),
+            ("r0 0,2", 1, "port r0: there is no worker 2: they are 0 to 1"),
+            ("r0 1,1", 1, "port r0: worker 0 is left without a queue of this port, and could not send to it; each needs one"),
+            ("r0 0,x", 2, "workers '0,x': give the number of a worker for each queue, as in 0,1,1,0"),
+            ("r9 0,1", 2, "interface 'r9' is no port of the fast path; `fpctl port show` lists the ports"),
+        ])
+        {
+            CommandResult result = _product!.Fpctl($"rpc queues {arguments}");
+            Assert.Equal(exitCode, result.ExitCode);
+            Assert.Contains(expected, Assert.Single(result.ErrorLines), StringComparison.Ordinal);
+            Assert.Equal([0, 1], Served("r0"));
+        }
     }
 
     [Fact]
@@ -208,6 +259,10 @@ public sealed class WorkerTests : IDisposable
         TestContext.Current.TestOutputHelper?.WriteLine($"{reports}");
         return reports;
     }
+
+    /// <summary>By queue, the worker; the port is given new ones first, if any are named.</summary>
+    private int[] Served(string port, string? workers = null) =>
+        [.. _product!.Show($"rpc queues {port} {workers}".TrimEnd()).GetProperty("workers").EnumerateArray().Select(w => w.GetInt32())];
 
     private ulong Late() => _product!.SettledTotal().PassedBy("heartbeat-lost");
 

@@ -25,10 +25,11 @@ internal sealed unsafe class Port : IDisposable
     private FileDescriptor? _link;
     private ulong* _config;
 
-    public Port(int id, PortName name, PortTrailers trailers, in ReinjectionCookie cookie)
+    public Port(int id, PortName name, int workers, PortTrailers trailers, in ReinjectionCookie cookie)
     {
         Id = id;
         Configured = name;
+        Workers = new QueueMap(workers);
         _trailers = trailers;
         _cookie = cookie;
     }
@@ -49,7 +50,10 @@ internal sealed unsafe class Port : IDisposable
     public int Mtu { get; private set; }
 
     /// <summary>Receive queues: each has a socket.</summary>
-    public int Queues { get; private set; }
+    public int Queues => Workers.Queues;
+
+    /// <summary>By receive queue.</summary>
+    public QueueMap Workers { get; }
 
     public int TransmitQueues { get; private set; }
 
@@ -80,14 +84,15 @@ internal sealed unsafe class Port : IDisposable
         }
 
         Mtu = mtu;
-        (Queues, TransmitQueues) = device.Queues(Name);
+        (int receive, int transmit) = device.Queues(Name);
+        TakeQueues(receive, transmit);
         IsVirtual = s_virtualDrivers.Contains(device.Driver(Name));
     }
 
     /// <summary>A fast path before us served the port of this name: it may be missing now without that being an error.</summary>
     public bool WasServed(PortState* state) => state->Name.ToString() == Name && state->Vrf.ToString() == Configured.Vrf;
 
-    /// <summary>Takes the counters over that the port of this name had before a restart.</summary>
+    /// <summary>Takes over what the port of this name had before a restart: its counters, and what was chosen for it.</summary>
     public void Resume(PortState* state)
     {
         if (!WasServed(state))
@@ -102,6 +107,8 @@ internal sealed unsafe class Port : IDisposable
 
         _rxRingFullBefore = state->RxRingFull;
         _noFrameBefore = state->NoFrame;
+        Workers.Choose(new Span<byte>(state->Worker, PortState.MostQueues).ToArray().TakeWhile(w => w != 0).Select(w => w - 1));
+        TakeQueues(Queues, TransmitQueues);
     }
 
     /// <summary>
@@ -160,8 +167,23 @@ internal sealed unsafe class Port : IDisposable
         return true;
     }
 
-    /// <summary>`ethtool -L`: what the interface has from now on.</summary>
-    public void TakeQueues(int receive, int transmit) => (Queues, TransmitQueues) = (receive, transmit);
+    /// <summary>What the interface has from now on.</summary>
+    public void TakeQueues(int receive, int transmit)
+    {
+        TransmitQueues = transmit;
+        Workers.Take(receive, transmit);
+    }
+
+    /// <summary>Outlives a restart.</summary>
+    public void Choose(IReadOnlyList<int> workers, PortState* state)
+    {
+        Workers.Choose(workers);
+        Workers.Take(Queues, TransmitQueues);
+        for (int q = 0; q < PortState.MostQueues; q++)
+        {
+            state->Worker[q] = (byte)(q < workers.Count ? workers[q] + 1 : 0);
+        }
+    }
 
     /// <summary>What its program compares each packet with; 0: there is none.</summary>
     public ulong Configuration => _config == null ? 0 : Volatile.Read(ref *_config);

@@ -25,10 +25,16 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
     /// <summary>A device that holds packets longer than that is stuck.</summary>
     private static readonly TimeSpan s_devicePatience = TimeSpan.FromSeconds(2);
 
+    /// <summary>Until a queue that was just given up is free, or ports that are paused have sent their packets.</summary>
+    private static readonly TimeSpan s_queuePatience = TimeSpan.FromSeconds(1);
+
     private readonly List<Port> _ports = [];
     private readonly ReinjectionCookie _cookie = engine.Constants.Cookie;
 
     public PortTrailers Trailers { get; } = new();
+
+    /// <summary>Everything is Linux's for a moment.</summary>
+    public bool Paused { get; private set; }
 
     /// <summary>In the order of their ids.</summary>
     public IReadOnlyList<Port> All => _ports;
@@ -45,7 +51,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
         uint frameSize = Umem.SmallFrame;
         foreach ((int id, PortName name) in options.Ports.Index().Where(n => !n.Item.IsNone))
         {
-            Port p = new(id, name, Trailers, _cookie) { Vrf = engine.VrfOf(name.Vrf) };
+            Port p = new(id, name, options.Workers, Trailers, _cookie) { Vrf = engine.VrfOf(name.Vrf) };
             _ports.Add(p);
             if (!IsThere(p))
             {
@@ -77,20 +83,20 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
     }
 
     public SocketSet SetOf(int worker) =>
-        new([.. _ports.Where(p => !p.Gone).SelectMany(p => p.Bindings).Where(b => b.Queue % options.Workers == worker)]);
+        new([.. _ports.Where(p => !p.Gone).SelectMany(p => p.Bindings).Where(b => b.Worker == worker)]);
 
     /// <summary>How many sockets a worker is to have, those of ports that are missing now among them.</summary>
-    public uint SocketsOf(int worker) => (uint)_ports.Sum(p => Math.Max(1, QueuesOf(p, worker)));
+    public uint SocketsOf(int worker) => (uint)_ports.Sum(p => Math.Max(1, p.Workers.CountOf(worker)));
 
-    /// <summary>Makes the sockets of a port, each in its worker's UMEM, and posts nothing: workers do that.</summary>
+    /// <summary>Makes the sockets that queues of a port have not, each in its worker's UMEM, and posts nothing: workers do that.</summary>
     public void Bind(Port p) => p.Vrf!.Inside(() =>
     {
-        for (int q = p.Bindings.Count; q < p.Queues; q++)
+        foreach (int queue in Enumerable.Range(0, p.Queues).Except(p.Bindings.Select(b => b.Queue)).ToList())
         {
-            int worker = q % options.Workers;
-            p.Bindings.Add(new XskBinding(engine.UmemOf(worker), p.Name, p.IfIndex, q, p.Id, p.Vrf.TablesOf(worker), p.Vrf.InjectorOf(worker), p.Vrf.TapOf(worker)));
+            p.Bindings.Add(Bind(p, queue));
         }
 
+        p.Bindings.Sort((a, b) => a.Queue - b.Queue);
         return true;
     });
 
@@ -222,7 +228,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
         try
         {
             PortCheck.Queues(p, options.Workers);
-            CheckShares(p, receive - served);
+            CheckShares(p);
             Bind(p);
         }
         catch (Exception e) when (e is DaemonStartException or LinuxException)
@@ -239,6 +245,58 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
 
             p.Bindings.Skip(served).ToList().ForEach(p.Serve);
         }
+    }
+
+    /// <summary>
+    /// Has each receive queue of a port served by the worker that is named for it, from now on and after a restart. Meanwhile (some 50 ms) Linux
+    /// forwards everything, for a worker may be without a queue to send by; what is in rings is forwarded before.
+    /// </summary>
+    /// <exception cref="DaemonStartException">It can't be: nothing has changed, or the port is Gone and comes back as it was to be.</exception>
+    public void ServeBy(Port p, IReadOnlyList<int> workers)
+    {
+        if (workers.Count != p.Queues)
+        {
+            throw new DaemonStartException(Errno.EINVAL, $"port {p.Configured} has {p.Queues} receive queue{(p.Queues == 1 ? "" : "s")}, and {workers.Count} workers are named; name one for each queue, in their order");
+        }
+
+        if (p.Workers.Fault(workers, p.TransmitQueues) is string fault)
+        {
+            throw new DaemonStartException(Errno.EINVAL, $"port {p.Configured}: {fault}");
+        }
+
+        for (int w = 0; w < options.Workers; w++)
+        {
+            CheckShare(p, w, workers.Count(o => o == w) - p.Bindings.Count(b => b.Worker == w));
+        }
+
+        List<XskBinding> moving = p.Bindings.FindAll(b => b.Worker != workers[b.Queue]);
+        if (moving.Count == 0)
+        {
+            p.Choose(workers, StateOf(p.Id));
+            return;
+        }
+
+        Paused = true;
+        try
+        {
+            Configure();
+            List<Port> there = _ports.FindAll(o => !o.Gone);
+            if (!Drain(there, s_queuePatience))
+            {
+                string waiting = string.Join(", ", there.Where(o => !o.Bindings.TrueForAll(b => b.IsIdle)).Select(o => o.Configured));
+                throw new DaemonStartException(Errno.EBUSY, $"port {p.Configured}: its queues stay where they are, for {waiting} has not sent its packets within {s_queuePatience.TotalSeconds:0} s; try again");
+            }
+
+            p.Choose(workers, StateOf(p.Id));
+            Move(p, moving);
+        }
+        finally
+        {
+            Paused = false;
+            Configure();
+        }
+
+        log.LogInformation("port {Port}: its queues are served by workers {Workers}", p.Configured, string.Join(",", workers));
     }
 
     /// <summary>The namespace of ports goes: what they hold of it is let go of. What their rings have is forwarded first.</summary>
@@ -278,6 +336,59 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
     {
         _ports.ForEach(p => p.Dispose());
         Trailers.Dispose();
+    }
+
+    private void Move(Port p, List<XskBinding> moving)
+    {
+        p.Bindings.RemoveAll(moving.Contains);
+        if (!ExchangeSockets())
+        {
+            throw new InvalidOperationException($"port {p.Configured}: a worker does not let go of its sockets");
+        }
+
+        moving.ForEach(b => b.Dispose());
+        try
+        {
+            Bind(p);
+        }
+        catch
+        {
+            Release([p]);
+            throw;
+        }
+
+        if (!ExchangeSockets())
+        {
+            throw new InvalidOperationException($"port {p.Configured}: a worker does not take its new sockets");
+        }
+
+        p.Bindings.FindAll(b => moving.Exists(m => m.Queue == b.Queue)).ForEach(p.Serve);
+    }
+
+    private void Configure()
+    {
+        foreach (Port p in _ports.Where(p => !p.Gone))
+        {
+            p.Configure(p.Vrf!.Devices, engine.Admission(p));
+        }
+    }
+
+    /// <summary>The kernel lets go of a queue a moment after the socket that it had was closed.</summary>
+    private XskBinding Bind(Port p, int queue)
+    {
+        int worker = p.Workers[queue];
+        ulong deadline = MonotonicClock.Nanoseconds + (ulong)s_queuePatience.TotalNanoseconds;
+        while (true)
+        {
+            try
+            {
+                return new XskBinding(engine.UmemOf(worker), p.Name, p.IfIndex, queue, p.Id, p.Vrf!.TablesOf(worker), p.Vrf.InjectorOf(worker), p.Vrf.TapOf(worker));
+            }
+            catch (DaemonStartException e) when (e.ErrorNumber == Errno.EBUSY && MonotonicClock.Nanoseconds < deadline)
+            {
+                Thread.Sleep(2);
+            }
+        }
     }
 
     private bool ExchangeSockets()
@@ -321,7 +432,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
             throw new DaemonStartException(Errno.EEXIST, $"port {name} is served already; `fpctl port show` lists the ports");
         }
 
-        Port p = new(id, name, Trailers, _cookie) { Vrf = engine.VrfOf(name.Vrf) };
+        Port p = new(id, name, options.Workers, Trailers, _cookie) { Vrf = engine.VrfOf(name.Vrf) };
         using (ServedVrf? looked = p.Vrf is null ? ServedVrf.TryOpen(name.Vrf) : null)
         {
             p.Look((p.Vrf ?? looked ?? throw NoVrf(p)).Devices);
@@ -329,7 +440,7 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
 
         PortCheck.Mtu(p, engine.FrameSize);
         PortCheck.Queues(p, options.Workers);
-        CheckShares(p, p.Queues);
+        CheckShares(p);
         p.BeginGone();
         Forget(id);
         Resume(p);
@@ -338,22 +449,28 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
         return p;
     }
 
-    /// <summary>Whether each worker has frames for its share of so many sockets more.</summary>
-    private void CheckShares(Port p, int more)
+    /// <summary>Whether each worker has frames for the queues that a port has now and that are not served yet.</summary>
+    private void CheckShares(Port p)
     {
-        foreach (ForwardingWorker w in engine.Workers)
+        for (int w = 0; w < options.Workers; w++)
         {
-            uint sockets = (uint)(SetSize(w.Id) + ((more + options.Workers - 1) / options.Workers)), frames = engine.UmemOf(w.Id).Frames;
-            if (frames / 2 / sockets < SmallestShare)
-            {
-                throw new DaemonStartException(
-                    Errno.ENOSPC,
-                    $"port {p.Configured}: the {frames} packet frames of worker {w.Id} don't suffice for {sockets} queues; delete a port, or stop the instance and start it with these ports");
-            }
+            CheckShare(p, w, p.Workers.CountOf(w) - p.Bindings.Count(b => b.Worker == w));
         }
     }
 
-    private int SetSize(int worker) => _ports.SelectMany(p => p.Bindings).Count(b => b.Queue % options.Workers == worker);
+    /// <param name="more">How many sockets the worker is to have beside those that it has.</param>
+    private void CheckShare(Port p, int worker, int more)
+    {
+        uint sockets = (uint)(SetSize(worker) + more), frames = engine.UmemOf(worker).Frames;
+        if (more > 0 && frames / 2 / sockets < SmallestShare)
+        {
+            throw new DaemonStartException(
+                Errno.ENOSPC,
+                $"port {p.Configured}: the {frames} packet frames of worker {worker} don't suffice for {sockets} queues; delete a port, or stop the instance and start it with these ports");
+        }
+    }
+
+    private int SetSize(int worker) => _ports.SelectMany(p => p.Bindings).Count(b => b.Worker == worker);
 
     /// <summary>Looks at the interface of a port. It may be missing if a fast path before us served it: it has vanished meanwhile.</summary>
     private bool IsThere(Port p)
@@ -399,7 +516,4 @@ internal sealed unsafe class ServedPorts(FastPathEngine engine, FastPathOptions 
     }
 
     private PortState* StateOf(int id) => FastPathStateSegment.Port(engine.Segments.State, id);
-
-    /// <summary>Queue q of each port is served by worker q mod workers.</summary>
-    private int QueuesOf(Port p, int worker) => (p.Queues - worker + options.Workers - 1) / options.Workers;
 }

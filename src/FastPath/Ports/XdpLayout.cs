@@ -24,7 +24,7 @@ internal static class XdpLayout
     public const int HeartbeatWorkers = 16;
 
     /// <summary>Receive queues that a port can have: entries of the map xsks.</summary>
-    public const int MaxQueues = 64;
+    public const int MaxQueues = SharedMemory.Tables.PortState.MostQueues;
 
     /// <summary>Of worker i's counter in struct heartbeat_beats; the number of watched workers stands at 0.</summary>
     public static int BeatOffset(int worker) => 64 + (64 * worker);

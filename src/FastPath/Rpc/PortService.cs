@@ -64,16 +64,18 @@ internal sealed class PortService(FastPathEngine engine) : INetFpcService
     {
         lock (engine.PortGate)
         {
-            Port? p = engine.Ports.Find((int)Math.Min(request.Port, int.MaxValue));
-            if (p is null || p.Gone || !p.Refresh(p.Vrf!.Devices) || !p.Vrf.Devices.TryGetFlags(p.Name, out short flags))
-            {
-                throw new NetFpcRefusedException(Errno.ENODEV, $"port {p?.Configured.ToString() ?? $"{request.Port}"}: there is no such port, or its interface is missing; `fpctl port show` lists the ports");
-            }
-
-            p.Vrf.Devices.SetFlags(p.Name, (short)(request.On ? flags | Libc.IFF_PROMISC : flags & ~Libc.IFF_PROMISC));
+            Port p = Find(request.Port, out short flags);
+            p.Vrf!.Devices.SetFlags(p.Name, (short)(request.On ? flags | Libc.IFF_PROMISC : flags & ~Libc.IFF_PROMISC));
             return Info(p);
         }
     }
+
+    public PortInfo SetPortWorkers(SetPortWorkers request) => Change(() =>
+    {
+        Port p = Find(request.Port, out _);
+        engine.Ports.ServeBy(p, [.. request.Workers.Select(w => (int)Math.Min(w, int.MaxValue))]);
+        return Info(p);
+    });
 
     public unsafe SetPuntLimitReply SetPuntLimit(SetPuntLimit request)
     {
@@ -108,7 +110,7 @@ internal sealed class PortService(FastPathEngine engine) : INetFpcService
         info.Address = ByteString.CopyFrom(BitConverter.GetBytes(mac).AsSpan(0, 6));
         info.Multicast.AddRange(p.Vrf.Inside(() => NetDevice.MulticastGroups(p.Name)).Select(ByteString.CopyFrom));
         (info.ReceiveQueues, info.TransmitQueues) = ((uint)p.Queues, (uint)p.TransmitQueues);
-        info.Workers.AddRange(p.Bindings.Select(b => (uint)(b.Queue % engine.Workers.Count)));
+        info.Workers.AddRange(p.Bindings.Select(b => (uint)b.Worker));
         return info;
     }
 
@@ -133,6 +135,15 @@ internal sealed class PortService(FastPathEngine engine) : INetFpcService
                 throw new NetFpcRefusedException(Errno.ESTALE, e.Message);
             }
         }
+    }
+
+    private Port Find(uint id, out short flags)
+    {
+        flags = 0;
+        Port? p = engine.Ports.Find((int)Math.Min(id, int.MaxValue));
+        return p is { Gone: false } && p.Refresh(p.Vrf!.Devices) && p.Vrf.Devices.TryGetFlags(p.Name, out flags)
+            ? p
+            : throw new NetFpcRefusedException(Errno.ENODEV, $"port {p?.Configured.ToString() ?? $"{id}"}: there is no such port, or its interface is missing; `fpctl port show` lists the ports");
     }
 
     private Port Find(uint ifindex, uint? port) =>

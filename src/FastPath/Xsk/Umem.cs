@@ -23,6 +23,7 @@ internal sealed unsafe class Umem : IDisposable
 
     public Umem(int worker, uint frames, uint frameSize)
     {
+        Worker = worker;
         Frames = frames;
         FrameSize = frameSize;
         Stride = frameSize + Gap;
@@ -45,6 +46,9 @@ internal sealed unsafe class Umem : IDisposable
             Base[i] = 0; // prefault: no page fault on the packet path
         }
     }
+
+    /// <summary>Whose it is.</summary>
+    public int Worker { get; }
 
     public byte* Base { get; }
 

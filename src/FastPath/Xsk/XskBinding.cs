@@ -19,6 +19,7 @@ internal sealed unsafe class XskBinding : IDisposable
     public XskBinding(Umem umem, string interfaceName, uint ifindex, int queue, int portId, WorkerTables* tables, Injector injector, PacketTap tap)
     {
         _umem = umem;
+        Worker = umem.Worker;
         Injector = injector;
         Tap = tap;
         Queue = queue;
@@ -38,6 +39,8 @@ internal sealed unsafe class XskBinding : IDisposable
     }
 
     public int Queue { get; }
+
+    public int Worker { get; }
 
     public int PortId { get; }
 

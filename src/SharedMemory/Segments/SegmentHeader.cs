@@ -37,7 +37,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x4650_5353_4d45_4d31; // "FPSSMEM1"
 
     /// <summary>Raised whenever the layout of any segment changes; a different version is rebuilt, never guessed at.</summary>
-    public const uint CurrentLayoutVersion = 14;
+    public const uint CurrentLayoutVersion = 15;
 
     public ulong Magic;
     public uint LayoutVersion;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json;
 using FastPathSync.Fpctl.Cli;
 using FastPathSync.Hosting;
@@ -27,6 +28,12 @@ internal static class RpcCommand
         Arity = ArgumentArity.ZeroOrOne,
     };
 
+    private static readonly Argument<string?> s_workers = new("WORKER,...")
+    {
+        Description = "by queue: the worker that shall serve it, from now on; left out: which one does",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
     public static Command Create()
     {
         s_switch.AcceptOnlyFromAmong("on", "off");
@@ -36,18 +43,10 @@ internal static class RpcCommand
             CliContext.Action(new Command("ports", "all that it knows of its ports"), (context, _) => Ports(context)),
             CliContext.Action(new Command("mtu", "the MTU a port of the fast path works with") { s_interface, s_mtu }, Mtu),
             CliContext.Action(new Command("promisc", "whether a port's interface is promiscuous: what it then receives for others is Linux's") { s_interface, s_switch }, Promiscuous),
-            Shown("mac", "the addresses whose packets a port takes", WriteMac, MacText),
-            Shown("queues", "the queues of a port, and which worker serves each", WriteQueues, QueuesText),
+            CliContext.Action(new Command("mac", "the addresses whose packets a port takes") { s_interface }, Mac),
+            CliContext.Action(new Command("queues", "the queues of a port, and which worker serves each") { s_interface, s_workers }, Queues),
         };
     }
-
-    private static Command Shown(string name, string description, Action<Utf8JsonWriter, PortInfo> json, Func<PortInfo, string> text) =>
-        CliContext.Action(new Command(name, description) { s_interface }, (context, parsed) =>
-        {
-            using NetFpcClient client = FastPathCall.Connect(context);
-            Show(context, FastPathCall.FindPort(context, client, parsed.GetValue(s_interface)!), json, text);
-            return 0;
-        });
 
     private static int Ping(CliContext context)
     {
@@ -140,6 +139,34 @@ internal static class RpcCommand
         Show(context, p, (w, p) => w.WriteBoolean("promisc", p.Promiscuous), p => $"{p.Name}: promiscuous {(p.Promiscuous ? "on" : "off")}");
         return 0;
     }
+
+    private static int Mac(CliContext context, ParseResult parsed)
+    {
+        using NetFpcClient client = FastPathCall.Connect(context);
+        Show(context, FastPathCall.FindPort(context, client, parsed.GetValue(s_interface)!), WriteMac, MacText);
+        return 0;
+    }
+
+    private static int Queues(CliContext context, ParseResult parsed)
+    {
+        uint[]? workers = parsed.GetValue(s_workers) is string list ? ParseWorkers(list) : null;
+        using NetFpcClient client = FastPathCall.Connect(context);
+        PortInfo p = FastPathCall.FindPort(context, client, parsed.GetValue(s_interface)!);
+        if (workers is not null)
+        {
+            p = FastPathCall.Do(context, () => client.SetPortWorkers(p.Port, workers));
+        }
+
+        Show(context, p, WriteQueues, QueuesText);
+        return 0;
+    }
+
+    private static uint[] ParseWorkers(string list) =>
+    [
+        .. list.Split(',').Select(w => uint.TryParse(w, NumberStyles.None, CultureInfo.InvariantCulture, out uint worker)
+            ? worker
+            : throw new CliError($"workers '{list}': give the number of a worker for each queue, as in 0,1,1,0", CliError.Usage)),
+    ];
 
     private static void Show(CliContext context, PortInfo port, Action<Utf8JsonWriter, PortInfo> json, Func<PortInfo, string> text)
     {

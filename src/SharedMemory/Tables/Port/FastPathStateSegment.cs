@@ -28,6 +28,9 @@ public enum PortStatus : byte
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct PortState
 {
+    /// <summary>MAX_QUEUES of bpf/xdp_def.h.</summary>
+    public const int MostQueues = 64;
+
     public Name16 Name;
     public uint IfIndex;
     public uint Queues;
@@ -42,6 +45,7 @@ public unsafe struct PortState
     public ulong NoFrame;        // rx_fill_ring_empty_descs
     public fixed ulong Passed[16];  // by PassReason, summed over restarts
     public Text256 Vrf;          // "" for the home VRF
+    public fixed byte Worker[MostQueues]; // by receive queue: 1 + the worker that was chosen for it; 0: none was
 
     /// <summary>No port has this id.</summary>
     public readonly bool IsFree => Name.ToString().Length == 0;
