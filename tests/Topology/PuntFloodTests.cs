@@ -9,8 +9,8 @@ namespace FastPathSync.Topology;
 /// </summary>
 public sealed class PuntFloodTests(PuntFloodTests.RoutingLab lab) : TopologyTest(lab), IClassFixture<PuntFloodTests.RoutingLab>
 {
-    /// <summary>Set by bench/flood/run: milliseconds for each reason, of which there are all then; and where to write what came of it.</summary>
-    private const string LengthVariable = "FPS_FLOOD_MS", ReportVariable = "FPS_FLOOD_REPORT";
+    /// <summary>Set by bench/flood/run: milliseconds for each reason, of which there are all then, or those packets; and where to write what came of it.</summary>
+    private const string LengthVariable = "FPS_FLOOD_MS", OnlyVariable = "FPS_FLOOD_ONLY", ReportVariable = "FPS_FLOOD_REPORT";
 
     /// <summary>One that Linux answers, one that it asks for, one that it forwards.</summary>
     private static readonly string[] s_few = ["ttl-1", "no-neighbour-6", "record-route"];
@@ -74,7 +74,7 @@ public sealed class PuntFloodTests(PuntFloodTests.RoutingLab lab) : TopologyTest
         string? length = Environment.GetEnvironmentVariable(LengthVariable);
         int milliseconds = length is null ? 1_000 : int.Parse(length, CultureInfo.InvariantCulture);
         List<ExceptionRow> rows = [.. ExceptionRows.All
-            .Where(r => r.Way.StartsWith("punted ", StringComparison.Ordinal) && (length is null ? s_few.Contains(r.Name) : true))
+            .Where(r => r.Way.StartsWith("punted ", StringComparison.Ordinal) && (length is null ? s_few.Contains(r.Name) : Environment.GetEnvironmentVariable(OnlyVariable) is not string only || only.Split(',').Contains(r.Name)))
             .DistinctBy(r => r.Way)];
         Product.Fpctl($"punt limit all --rate {(length is null ? "5k" : "default")}").MustSucceed(); // a busy machine's generator may not reach all defaults
         string sessions = lab.Frr.BgpSessions();
