@@ -1,13 +1,13 @@
 namespace FastPathSync.Linux;
 
-/// <summary>More weight than what is ordinary has. Without CAP_SYS_NICE nothing changes: it is a help, no condition.</summary>
+/// <summary>More or less weight than what is ordinary has. Without CAP_SYS_NICE more is not to be had: it is a help, no condition.</summary>
 public static class CpuPriority
 {
-    /// <summary>The calling thread, before others of its session (and where sessions are no groups, before all ordinary ones).</summary>
-    public static void RaiseThread(int niceness) => _ = Libc.setpriority(Libc.PRIO_PROCESS, 0, niceness);
+    /// <summary>The calling thread, among others of its session (and where sessions are no groups, among all).</summary>
+    public static void SetThread(int niceness) => _ = Libc.setpriority(Libc.PRIO_PROCESS, 0, niceness);
 
     /// <summary>The session as a whole: where sessions are scheduled as groups (CONFIG_SCHED_AUTOGROUP), a thread's niceness counts inside of its group only.</summary>
-    public static void RaiseSession(int niceness)
+    public static void SetSession(int niceness)
     {
         try
         {

@@ -168,8 +168,8 @@ internal sealed unsafe class ForwardingWorker : IDisposable
             LinuxException.ThrowIfNegative(Libc.sched_setaffinity(0, 128, mask), "sched_setaffinity to CPU", $"{Cpu}");
 
             // A machine busy with other things must not keep a worker off its CPU so long that the heartbeat counts it as hung.
-            CpuPriority.RaiseThread(Niceness);
-            CpuPriority.RaiseSession(Niceness);
+            CpuPriority.SetThread(Niceness);
+            CpuPriority.SetSession(Niceness);
             Volatile.Write(ref _state->Online, 1);
             Loop();
         }
