@@ -29,13 +29,14 @@ static const char usage[] =
 	"  --flows N    source ports to go through (default 1)\n"
 	"  --queues N   transmit queues to use with AF_XDP (default 1); divides --flows\n"
 	"  --frame HEX  the frame to send\n"
+	"  --rate N     frames per second with AF_XDP (default: as many as go)\n"
 	"  --packet     use a packet socket instead of AF_XDP\n"
 	"  --cpu N      run on this CPU\n";
 
 struct job {
 	const char *interface;
 	struct flow flow;
-	uint64_t flows, queues, end_ns;
+	uint64_t flows, queues, rate, end_ns;
 	uint8_t *given; /* the frame to send, of flow.size bytes; NULL: made of the flow */
 };
 
@@ -112,17 +113,33 @@ static uint32_t send_batch(struct sender *sender, size_t size)
 	return done;
 }
 
+/* Busy; returns the time that was meant, or if that is long past, now: what was missed is not made up for. */
+static uint64_t wait_until(uint64_t time_ns)
+{
+	uint64_t now;
+
+	while ((now = now_ns()) < time_ns)
+		;
+	return now - time_ns > NSEC_PER_SEC / 1000 ? now : time_ns;
+}
+
 static uint64_t send_af_xdp(const struct job *job)
 {
 	static struct sender senders[QUEUES];
-	uint64_t sent = 0;
+	uint64_t sent = 0, next = now_ns();
 
 	for (uint32_t q = 0; q < job->queues; q++)
 		open_sender(&senders[q], job, q);
 	while (!stop_wanted && now_ns() < job->end_ns) {
 		/* The clock is read once per 64 batches: it costs as much as a packet. */
-		for (int round = 0; round < 64; round++)
-			sent += send_batch(&senders[(uint64_t)round % job->queues], job->flow.size);
+		for (int round = 0; round < 64; round++) {
+			uint32_t done;
+
+			next = job->rate ? wait_until(next) : 0;
+			done = send_batch(&senders[(uint64_t)round % job->queues], job->flow.size);
+			next += job->rate ? done * NSEC_PER_SEC / job->rate : 0;
+			sent += done;
+		}
 	}
 	for (uint32_t q = 0; q < job->queues; q++) {
 		xsk_socket__delete(senders[q].socket);
@@ -183,17 +200,12 @@ static uint8_t *parse_frame(const char *text, size_t *size)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "to-mac", required_argument, NULL, 'm' },
-		{ "from", required_argument, NULL, 'f' },
-		{ "to", required_argument, NULL, 't' },
-		{ "for", required_argument, NULL, 's' },
-		{ "size", required_argument, NULL, 'S' },
-		{ "flows", required_argument, NULL, 'n' },
-		{ "queues", required_argument, NULL, 'q' },
-		{ "packet", no_argument, NULL, 'P' },
-		{ "cpu", required_argument, NULL, 'C' },
-		{ "frame", required_argument, NULL, 'F' },
-		{ NULL, 0, NULL, 0 },
+		{ "to-mac", required_argument, NULL, 'm' }, { "from", required_argument, NULL, 'f' },
+		{ "to", required_argument, NULL, 't' },	    { "for", required_argument, NULL, 's' },
+		{ "size", required_argument, NULL, 'S' },   { "flows", required_argument, NULL, 'n' },
+		{ "queues", required_argument, NULL, 'q' }, { "packet", no_argument, NULL, 'P' },
+		{ "cpu", required_argument, NULL, 'C' },    { "frame", required_argument, NULL, 'F' },
+		{ "rate", required_argument, NULL, 'R' },   { NULL, 0, NULL, 0 },
 	};
 	struct job job = { .flow = { .source_port = 1000, .destination_port = 9, .ttl = 64, .size = FRAME_SMALLEST },
 			   .flows = 1,
@@ -233,6 +245,9 @@ int main(int argc, char **argv)
 		case 'F':
 			job.given = parse_frame(optarg, &job.flow.size);
 			complete = 7;
+			break;
+		case 'R':
+			job.rate = number(optarg, "rate");
 			break;
 		case 'C':
 			cpu = (int)number(optarg, "cpu");

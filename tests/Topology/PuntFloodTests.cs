@@ -9,8 +9,11 @@ namespace FastPathSync.Topology;
 /// </summary>
 public sealed class PuntFloodTests(PuntFloodTests.RoutingLab lab) : TopologyTest(lab), IClassFixture<PuntFloodTests.RoutingLab>
 {
-    /// <summary>Set by bench/flood/run: milliseconds for each reason, of which there are all then, or those packets; and where to write what came of it.</summary>
-    private const string LengthVariable = "FPS_FLOOD_MS", OnlyVariable = "FPS_FLOOD_ONLY", ReportVariable = "FPS_FLOOD_REPORT";
+    /// <summary>Set by bench/flood/run: milliseconds for each reason, of which there are all then, or those packets; at how many a second; and where to write what came of it.</summary>
+    private const string LengthVariable = "FPS_FLOOD_MS", RateVariable = "FPS_FLOOD_RATE", OnlyVariable = "FPS_FLOOD_ONLY", ReportVariable = "FPS_FLOOD_REPORT";
+
+    /// <summary>Flooded at full speed also where a rate is given.</summary>
+    private const string FullSpeed = "ttl-1";
 
     /// <summary>One that Linux answers, one that it asks for, one that it forwards.</summary>
     private static readonly string[] s_few = ["ttl-1", "no-neighbour-6", "record-route"];
@@ -105,7 +108,8 @@ public sealed class PuntFloodTests(PuntFloodTests.RoutingLab lab) : TopologyTest
         var limit = Product.Show("punt show").EnumerateArray().Single(l => l.GetProperty("reason").GetString() == reason);
         (int rate, int burst) = (limit.GetProperty("rate").GetInt32(), limit.GetProperty("burst").GetInt32());
         CounterReport before = Product.Stats().Total;
-        using Flood flood = Flood.Start(Client, "c0", row.Frame(Lab), milliseconds);
+        int? pace = Environment.GetEnvironmentVariable(RateVariable) is string given && row.Name != FullSpeed ? int.Parse(given, CultureInfo.InvariantCulture) : null;
+        using Flood flood = Flood.Start(Client, "c0", row.Frame(Lab), milliseconds, pace);
         TimeSpan slowest = TimeSpan.Zero;
         int echoes = 0;
         for (; !flood.IsOver; echoes++)

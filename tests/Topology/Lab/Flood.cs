@@ -2,15 +2,16 @@ using System.Text.Json;
 
 namespace FastPathSync.Topology;
 
-/// <summary>One frame again and again, as fast as a CPU sends it.</summary>
+/// <summary>One frame again and again, as fast as a CPU sends it or slower.</summary>
 public sealed class Flood : IDisposable
 {
     private readonly BackgroundProcess _generator;
 
     private Flood(BackgroundProcess generator) => _generator = generator;
 
-    public static Flood Start(LabNamespace from, string device, byte[] frame, int milliseconds) =>
-        new(from.Start($"{Path.Combine(Repository.Out, "lab", "l2gen")} --cpu 0 --for {milliseconds} --frame {Convert.ToHexStringLower(frame)} {device}"));
+    /// <param name="rate">Frames per second; null: all that go.</param>
+    public static Flood Start(LabNamespace from, string device, byte[] frame, int milliseconds, int? rate = null) =>
+        new(from.Start($"{Path.Combine(Repository.Out, "lab", "l2gen")} --cpu 0 --for {milliseconds}{(rate is int r ? $" --rate {r}" : "")} --frame {Convert.ToHexStringLower(frame)} {device}"));
 
     public bool IsOver => _generator.HasExited;
 
