@@ -6,15 +6,12 @@ namespace FastPathSync.FastPath.Ports;
 /// </summary>
 internal sealed class QueueMap(int workers)
 {
-    private int[] _chosen = [];
+    private int[] _chosen = []; // by queue; empty: nobody has
     private int[] _workers = [];
 
     public int Queues => _workers.Length;
 
     public int this[int queue] => _workers[queue];
-
-    /// <summary>By queue; empty: nobody has.</summary>
-    public IReadOnlyList<int> Chosen => _chosen;
 
     public int CountOf(int worker) => _workers.Count(w => w == worker);
 

@@ -72,13 +72,10 @@ internal sealed class TraceClient : IDisposable
                 yield break;
             }
 
-            if (!last && !all)
+            TimeSpan rest = polled.Packets.Count == 0 ? s_betweenPolls : all ? TimeSpan.Zero : Stopwatch.GetElapsedTime(begun) * (ShareOfCpu - 1);
+            if (!last && rest > TimeSpan.Zero)
             {
-                interrupt.Wait(Stopwatch.GetElapsedTime(begun) * (ShareOfCpu - 1));
-            }
-            else if (!last && polled.Packets.Count == 0)
-            {
-                interrupt.Wait(s_betweenPolls);
+                interrupt.Wait(rest);
             }
         }
     }
